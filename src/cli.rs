@@ -1,0 +1,420 @@
+//! The command line: options, sub-commands, and the run of a script with its signals.
+
+use crate::bindings::live::Settings;
+use crate::bindings::spec::Cancel;
+use crate::bindings::{Live, Site, World};
+use crate::config::Config;
+use crate::error::{Error, Kind, Result, nearest};
+use crate::host::events::{Events, Verbosity};
+use crate::host::gate::{Gate, Setup};
+use crate::host::journal::Line;
+use crate::host::report::{self, Failure};
+use crate::host::rights::Rights;
+use crate::host::scripts::{self, Source};
+use crate::host::{Host, engine, recover, registry, values};
+use clap::{CommandFactory, Parser, Subcommand};
+use rhai::{Dynamic, EvalAltResult, FnPtr, Scope};
+use std::io::{IsTerminal, Read};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+#[derive(Parser)]
+#[command(
+    name = "zs",
+    version,
+    about = "Runs scripts that manage VMs on KVM and Ceph; shows before what they do, takes back what fails.",
+    override_usage = "zs [OPTIONS] SCRIPT.rhai [ARGS...]\n       zs [OPTIONS] -e CODE\n       zs [OPTIONS] COMMAND",
+    disable_help_subcommand = true,
+    allow_external_subcommands = true,
+    after_help = "A first word with a dot or a slash is a script: that path, a name in [scripts] path, or a built-in.\n\
+                  Exit codes: 0 done, 1 failed, 2 usage, 3 refused, 4 a service cannot be reached, 130 interrupted."
+)]
+struct Cli {
+    /// Evaluate CODE and print its value
+    #[arg(short = 'e', value_name = "CODE")]
+    eval: Option<String>,
+    /// Show what the script would do; change nothing
+    #[arg(short = 'n', long)]
+    dry_run: bool,
+    /// Newline-delimited JSON events on stdout
+    #[arg(long)]
+    json: bool,
+    /// The configuration file
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The libvirt connection
+    #[arg(long, value_name = "URI")]
+    connect: Option<String>,
+    /// The Ceph configuration
+    #[arg(long, value_name = "FILE")]
+    ceph_conf: Option<PathBuf>,
+    /// The Ceph user, without `client.`
+    #[arg(long, value_name = "NAME")]
+    ceph_id: Option<String>,
+    /// How many things scripts do at once
+    #[arg(long, value_name = "N")]
+    jobs: Option<usize>,
+    /// Allow this change and no other: NAMESPACE[.FUNCTION][=SUBJECT-GLOB]
+    #[arg(long, value_name = "RIGHT")]
+    allow: Vec<String>,
+    /// Refuse this change
+    #[arg(long, value_name = "RIGHT")]
+    deny: Vec<String>,
+    /// Refuse all changes
+    #[arg(long)]
+    read_only: bool,
+    /// Answer yes to all questions
+    #[arg(short, long)]
+    yes: bool,
+    /// Say more
+    #[arg(short, long)]
+    verbose: bool,
+    /// Say less
+    #[arg(short, long)]
+    quiet: bool,
+    /// Colours: auto, always, never
+    #[arg(long, value_name = "WHEN", default_value = "auto", value_parser = ["auto", "always", "never"])]
+    color: String,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Lists scripts that can be run by name
+    Scripts,
+    /// Compiles scripts without running them
+    Check { files: Vec<PathBuf> },
+    /// Shows the documentation of a function or namespace
+    Doc { name: Option<String> },
+    /// Takes back what killed runs left
+    Recover,
+    #[command(external_subcommand)]
+    Other(Vec<String>),
+}
+
+/// Runs zs; the exit code.
+pub fn main() -> u8 {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(e) => {
+            let _ = e.print();
+            return if e.use_stderr() { 2 } else { 0 };
+        }
+    };
+    let color = match cli.color.as_str() {
+        "always" => true,
+        "never" => false,
+        _ => {
+            std::env::var_os("NO_COLOR").is_none()
+                && std::env::var("TERM").is_ok_and(|t| t != "dumb")
+                && std::io::stdout().is_terminal()
+                && std::io::stderr().is_terminal()
+        }
+    };
+    let verbosity = match (cli.quiet, cli.verbose) {
+        (true, _) => Verbosity::Quiet,
+        (_, true) => Verbosity::Verbose,
+        _ => Verbosity::Normal,
+    };
+    let stdin_is_script = cli.eval.is_none() && cli.command.is_none();
+    let events = Arc::new(Events::new(cli.json, verbosity, color, stdin_is_script));
+    match dispatch(&cli, &events) {
+        Ok(code) => code,
+        Err(e) => {
+            let code = e.exit_code();
+            let failure = Failure { error: e, places: vec![], raised: true };
+            events.error(&failure.error, &report::render(&failure, None, cli.verbose), &[]);
+            code
+        }
+    }
+}
+
+fn dispatch(cli: &Cli, events: &Arc<Events>) -> Result<u8> {
+    if let Some(code) = &cli.eval {
+        if cli.command.is_some() {
+            return Err(Error::invalid("takes no script beside it").subject("-e").usage());
+        }
+        let source = Source { name: "-e".into(), text: code.clone(), dir: None };
+        return run(cli, events, source, vec![], true);
+    }
+    match &cli.command {
+        None if std::io::stdin().is_terminal() => {
+            let _ = Cli::command().print_help();
+            Ok(2)
+        }
+        None => {
+            let mut text = String::new();
+            std::io::stdin().read_to_string(&mut text).map_err(|e| Error::from(e).subject("standard input").usage())?;
+            run(cli, events, Source { name: "stdin".into(), text, dir: None }, vec![], false)
+        }
+        Some(Command::Scripts) => {
+            let config = Config::load(cli.config.as_deref())?;
+            let list = scripts::list(&config.scripts.path);
+            if cli.json {
+                events.result(serde_json::to_value(&list).unwrap_or_default());
+            } else {
+                let width = list.iter().map(|l| l.name.len()).max().unwrap_or(0);
+                list.iter().for_each(|l| events.out(&format!("{:width$}  {}", l.name, l.about)));
+            }
+            Ok(0)
+        }
+        Some(Command::Check { files }) => check(cli, events, files),
+        Some(Command::Doc { name }) => doc(events, name.as_deref()),
+        Some(Command::Recover) => recover_all(cli, events),
+        Some(Command::Other(words)) => {
+            let (name, args) = words.split_first().ok_or_else(|| Error::invalid("nothing to run").usage())?;
+            if !name.contains(['.', '/']) {
+                let names: Vec<String> = Cli::command().get_subcommands().map(|c| c.get_name().to_string()).collect();
+                let e = Error::invalid("there is no such command").subject(name).usage();
+                return Err(match nearest(name, names.iter().map(String::as_str)) {
+                    Some(near) => e.hint(format!("did you mean `zs {near}`?")),
+                    None => e.hint("scripts have a dot or a slash in their name: `zs scripts` lists those built in"),
+                });
+            }
+            let config = Config::load(cli.config.as_deref())?;
+            run(cli, events, scripts::find(name, &config.scripts.path)?, args.to_vec(), false)
+        }
+    }
+}
+
+fn settings(cli: &Cli, config: &Config) -> Settings {
+    Settings {
+        ceph_conf: cli.ceph_conf.clone().or_else(|| config.ceph.conf.clone()),
+        ceph_id: cli.ceph_id.clone().or_else(|| config.ceph.id.clone()).unwrap_or_else(|| "admin".into()),
+        libvirt_uri: cli.connect.clone().or_else(|| config.libvirt.uri.clone()),
+    }
+}
+
+fn live(settings: Settings, events: &Arc<Events>, cancel: &Cancel) -> Live {
+    let tell = events.clone();
+    Live::new(settings, cancel.clone(), Arc::new(move |text: &str| tell.log("info", text)))
+}
+
+/// Runs one script: on a thread with a large stack, while this one minds signals.
+fn run(cli: &Cli, events: &Arc<Events>, source: Source, args: Vec<String>, is_eval: bool) -> Result<u8> {
+    if let Some(word) = misplaced(&source.text, &args) {
+        return Err(Error::invalid(format!("belongs before the script's name: zs {word} {} …", source.name))
+            .subject(word)
+            .usage());
+    }
+    let config = Config::load(cli.config.as_deref())?;
+    let cancel = Cancel::default();
+    let mut settings = settings(cli, &config);
+    if let (None, Some(id)) = (&cli.ceph_id, source.ceph_id()) {
+        settings.ceph_id = id.into();
+    }
+    let rights = Rights::new(cli.read_only, &cli.allow, &cli.deny, &config.rights.protected)?;
+    let setup = Setup {
+        state: Config::state_dir(),
+        script: source.name.clone(),
+        argv: args.clone(),
+        ceph_conf: settings.ceph_conf.clone(),
+        ceph_id: settings.ceph_id.clone(),
+    };
+    let live = live(settings, events, &cancel);
+    let world: Arc<dyn World> = if cli.dry_run { Arc::new(Site::over(Arc::new(live))) } else { Arc::new(live) };
+    let gate = Gate::new(world, setup, rights, cli.yes, events.clone(), cancel.clone())?;
+    let host = Arc::new(Host {
+        config,
+        gate,
+        events: events.clone(),
+        cancel: cancel.clone(),
+        script: source.name.clone(),
+        args,
+        jobs: cli.jobs,
+        finished: Mutex::new(false),
+    });
+    let verbose = cli.verbose;
+    with_signals(&cancel, events, move || run_script(&host, &source, is_eval, verbose))
+}
+
+/// zs' own options that would silently do nothing after the script's name, unless the script declares them.
+fn misplaced<'a>(script: &str, args: &'a [String]) -> Option<&'a str> {
+    const OURS: [&str; 3] = ["-n", "--dry-run", "--read-only"];
+    let before_dashes = args.iter().take_while(|a| *a != "--");
+    before_dashes.map(String::as_str).find(|a| {
+        OURS.contains(a) && {
+            let name = a.trim_start_matches('-');
+            !script.contains(&format!("name: \"{name}\"")) && !script.contains(&format!("short: \"{name}\""))
+        }
+    })
+}
+
+fn run_script(host: &Arc<Host>, source: &Source, is_eval: bool, verbose: bool) -> u8 {
+    let engine = engine::build(host);
+    let ast = match engine::compile(&engine, source) {
+        Ok(ast) => ast,
+        Err(e) => return fail(host, source, &e, Some(&engine), verbose, true),
+    };
+    let last = Mutex::new(None::<Box<EvalAltResult>>);
+    let later = |f: &FnPtr| {
+        f.call::<Dynamic>(&engine, &ast, ()).map(|_| ()).map_err(|e| report::failure(&e, &source.name, None).error)
+    };
+    let result = host.gate.run(&later, || {
+        engine.eval_ast_with_scope::<Dynamic>(&mut Scope::new(), &ast).map_err(|e| {
+            let error = report::failure(&e, &source.name, Some(&engine)).error;
+            *crate::host::gate::lock(&last) = Some(e);
+            error
+        })
+    });
+    match result {
+        Ok(value) => {
+            host.events.result(values::to_json(&value));
+            if !host.events.json && !value.is_unit() && is_eval {
+                host.events.out(&crate::render::value(&value));
+            }
+            0
+        }
+        Err(_) if *crate::host::gate::lock(&host.finished) => 0,
+        Err(error) => match crate::host::gate::lock(&last).take() {
+            Some(e) => fail(host, source, &e, Some(&engine), verbose, is_eval),
+            None => {
+                let failure = Failure { error, places: vec![], raised: true };
+                finish(host, &failure, source, verbose, is_eval)
+            }
+        },
+    }
+}
+
+fn fail(
+    host: &Host,
+    source: &Source,
+    e: &EvalAltResult,
+    engine: Option<&rhai::Engine>,
+    verbose: bool,
+    is_eval: bool,
+) -> u8 {
+    finish(host, &report::failure(e, &source.name, engine), source, verbose, is_eval)
+}
+
+fn finish(host: &Host, failure: &Failure, source: &Source, verbose: bool, is_eval: bool) -> u8 {
+    let left = host.gate.left();
+    let mut text = report::render(failure, Some(&source.text), verbose);
+    let code = failure.error.exit_code();
+    if !host.gate.planning() && (host.gate.operations() > 0 || !(is_eval || code == 2)) {
+        if left.is_empty() {
+            text.push_str("left behind: nothing\n");
+        } else {
+            text.push_str("left behind:\n");
+            left.iter().for_each(|(what, command)| text.push_str(&format!("  {what}\n    {command}\n")));
+        }
+    }
+    host.events.error(&failure.error, &text, &left);
+    code
+}
+
+/// Runs `f` on its own thread. The first signal asks it to stop and waits for the rollback; the second leaves at once.
+fn with_signals(cancel: &Cancel, events: &Arc<Events>, f: impl FnOnce() -> u8 + Send + 'static) -> Result<u8> {
+    let (done, finished) = tokio::sync::oneshot::channel();
+    let thread = std::thread::Builder::new()
+        .name("script".into())
+        .stack_size(engine::STACK)
+        .spawn(move || {
+            let code = f();
+            let _ = done.send(());
+            code
+        })
+        .map_err(|e| Error::from(e).op("run"))?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    runtime.block_on(async {
+        use tokio::signal::unix::{SignalKind, signal};
+        let signals = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()].map(signal);
+        let [Ok(mut int), Ok(mut term), Ok(mut hup)] = signals else {
+            let _ = finished.await;
+            return;
+        };
+        let mut finished = finished;
+        let mut told = false;
+        loop {
+            tokio::select! {
+                _ = &mut finished => return,
+                _ = int.recv() => {}
+                _ = term.recv() => {}
+                _ = hup.recv() => {}
+            }
+            if told {
+                events.err("left at once, with the rollback undone: zs recover finishes it");
+                std::process::exit(130);
+            }
+            told = true;
+            cancel.set();
+            events.log("info", "interrupted: taking back what was done (again to leave at once)");
+        }
+    });
+    thread.join().map_err(|_| Error::failed("the script's thread ended by a panic: this is a bug of zs"))
+}
+
+fn check(cli: &Cli, events: &Events, files: &[PathBuf]) -> Result<u8> {
+    let config = Config::load(cli.config.as_deref())?;
+    let engine = engine::bare();
+    let mut bad = 0;
+    for file in files {
+        let source = scripts::find(&file.display().to_string(), &config.scripts.path)?;
+        if let Err(e) = engine::compile(&engine, &source) {
+            bad += 1;
+            let failure = report::failure(&e, &source.name, Some(&engine));
+            events.error(&failure.error, &report::render(&failure, Some(&source.text), false), &[]);
+        }
+    }
+    Ok(if bad > 0 { 2 } else { 0 })
+}
+
+fn doc(events: &Events, name: Option<&str>) -> Result<u8> {
+    let entries = registry::entries(&engine::bare());
+    let shown: Vec<_> = entries
+        .iter()
+        .filter(|e| {
+            let signature = registry::signature(e);
+            let full = signature.split('(').next().unwrap_or_default();
+            name.is_none_or(|n| full == n || e.name == n || full.strip_prefix(n).is_some_and(|r| r.starts_with('.')))
+        })
+        .collect();
+    match shown[..] {
+        [] => Err(Error::not_found("is not documented").subject(name.unwrap_or_default()).usage()),
+        [one] => {
+            events.out(&format!("{}\n\n{}", registry::signature(one), one.doc));
+            Ok(0)
+        }
+        _ => {
+            for e in shown {
+                events.out(&format!("{}\n    {}", registry::signature(e), e.summary()));
+            }
+            Ok(0)
+        }
+    }
+}
+
+fn recover_all(cli: &Cli, events: &Arc<Events>) -> Result<u8> {
+    let config = Config::load(cli.config.as_deref())?;
+    let base = settings(cli, &config);
+    let open = |run: &Line| -> Result<Box<dyn World>> {
+        let mut settings = base.clone();
+        // A run made by pool.rhai as admin is undone as admin.
+        if let Line::Run { ceph_id, ceph_conf, .. } = run {
+            if cli.ceph_id.is_none() {
+                settings.ceph_id.clone_from(ceph_id);
+            }
+            if cli.ceph_conf.is_none() && ceph_conf.is_some() {
+                settings.ceph_conf.clone_from(ceph_conf);
+            }
+        }
+        Ok(Box::new(live(settings, events, &Cancel::default())))
+    };
+    let runs = recover::recover(&Config::state_dir(), events, open)?;
+    let mut left = false;
+    for r in &runs {
+        events.log("info", &format!("run {} ({}): {} operations taken back", r.run, r.script, r.undone));
+        for (what, command) in &r.left {
+            left = true;
+            events.log("error", &format!("left behind: {what}\n  {command}"));
+        }
+    }
+    if runs.is_empty() {
+        events.log("info", "nothing to recover");
+    } else if !left {
+        events.log("info", "left behind: nothing");
+    }
+    events.result(serde_json::to_value(&runs).unwrap_or_default());
+    Ok(if left { Kind::Failed.exit_code() } else { 0 })
+}

@@ -1,0 +1,45 @@
+//! Host helpers of scripts: everything that is no backend.
+
+pub mod args;
+pub mod inventory;
+pub mod names;
+pub mod script;
+pub mod units;
+pub mod xml;
+
+use crate::host::Host;
+use rhai::Dynamic;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+pub use script::register;
+
+/// The names that are always there, beside the four namespaces.
+pub const NAMES: &[&str] = &["args", "inventory", "log", "site", "uuid", "xml", "names", "time"];
+
+pub fn handles(host: &Arc<Host>) -> HashMap<&'static str, Dynamic> {
+    HashMap::from([
+        ("args", Dynamic::from(script::Args(host.clone()))),
+        ("inventory", Dynamic::from(script::InventoryHandle(host.clone()))),
+        ("log", Dynamic::from(script::Log(host.clone()))),
+        ("site", site(host)),
+        ("uuid", Dynamic::from(script::UuidHandle)),
+        ("xml", Dynamic::from(script::XmlHandle)),
+        ("names", Dynamic::from(script::Names)),
+        ("time", Dynamic::from(script::Time)),
+    ])
+}
+
+/// `[site]` of zs.toml, with `()` for the names that the standard library reads.
+fn site(host: &Arc<Host>) -> Dynamic {
+    let mut map: rhai::Map = ["template", "pool", "storage_pool", "inventory", "domain"]
+        .iter()
+        .map(|k| ((*k).into(), Dynamic::UNIT))
+        .collect();
+    if let Ok(given) = rhai::serde::to_dynamic(&host.config.site)
+        && let Some(given) = given.try_cast::<rhai::Map>()
+    {
+        map.extend(given);
+    }
+    map.into()
+}

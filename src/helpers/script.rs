@@ -1,0 +1,61 @@
+//! The helpers, as scripts see them. Form of the docs: see `bindings/rbd/script.rs`.
+
+mod flow;
+mod input;
+mod output;
+mod values;
+mod xml;
+
+use super::xml::Xml as XmlDocument;
+use crate::bindings::spec::Cancel;
+use crate::error::Error;
+use crate::helpers::units::parse_duration;
+use crate::host::Host;
+use crate::host::values::{RhaiResultOf, throw};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+#[derive(Clone)]
+pub struct Args(pub Arc<Host>);
+#[derive(Clone)]
+pub struct InventoryHandle(pub Arc<Host>);
+#[derive(Clone)]
+pub struct Log(pub Arc<Host>);
+#[derive(Clone)]
+pub struct UuidHandle;
+#[derive(Clone)]
+pub struct XmlHandle;
+#[derive(Clone)]
+pub struct Names;
+#[derive(Clone)]
+pub struct Time;
+
+/// Seconds as a number, or text such as "5m".
+fn seconds(value: &rhai::Dynamic) -> RhaiResultOf<f64> {
+    match value.as_float().or_else(|_| value.as_int().map(|i| i as f64)) {
+        Ok(n) => Ok(n),
+        Err(_) => parse_duration(&value.to_string()).map(|d| d.as_secs_f64()).map_err(throw),
+    }
+}
+
+fn pause(cancel: &Cancel, time: Duration) -> Result<(), Error> {
+    let end = Instant::now() + time;
+    while let Some(left) = end.checked_duration_since(Instant::now()).filter(|l| !l.is_zero()) {
+        cancel.check()?;
+        std::thread::sleep(left.min(Duration::from_millis(100)));
+    }
+    cancel.check()
+}
+
+/// Hands the functions to the engine.
+pub fn register(engine: &mut rhai::Engine) {
+    for module in [
+        rhai::exported_module!(input::functions),
+        rhai::exported_module!(output::functions),
+        rhai::exported_module!(values::functions),
+        rhai::exported_module!(xml::functions),
+        rhai::exported_module!(flow::functions),
+    ] {
+        engine.register_global_module(module.into());
+    }
+}

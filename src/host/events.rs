@@ -1,0 +1,243 @@
+//! What the run tells people and programs: data to stdout; progress, logs and errors to stderr; or JSON lines.
+
+use super::gate::lock;
+use super::op::{Effect, Op};
+use crate::bindings::spec::{Cancel, Progress};
+use crate::error::{Error, Result};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use serde_json::{Map, Value, json};
+use std::io::{BufRead, IsTerminal, Write};
+use std::sync::Mutex;
+use std::time::Duration;
+
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
+pub enum Verbosity {
+    Quiet,
+    Normal,
+    Verbose,
+}
+
+/// How long a call may take before its progress is shown.
+const PATIENCE: Duration = Duration::from_millis(300);
+
+pub struct Events {
+    pub json: bool,
+    pub verbosity: Verbosity,
+    pub color: bool,
+    bars: Option<MultiProgress>,
+    /// The operations of a plan, in order, for `--expect-no-changes` and tests.
+    planned: Mutex<Vec<Op>>,
+    stdin_is_script: bool,
+}
+
+impl Events {
+    pub fn new(json: bool, verbosity: Verbosity, color: bool, stdin_is_script: bool) -> Events {
+        let bars = (!json && verbosity > Verbosity::Quiet && std::io::stderr().is_terminal()).then(MultiProgress::new);
+        Events { json, verbosity, color, bars, planned: Mutex::new(Vec::new()), stdin_is_script }
+    }
+
+    /// For tests and for tools that have nobody to tell.
+    pub fn silent() -> Events {
+        Events::new(false, Verbosity::Quiet, false, true)
+    }
+
+    pub fn planned(&self) -> Vec<Op> {
+        lock(&self.planned).clone()
+    }
+
+    /// One line of data. A reader that went away (`| head`) must not end a run in its middle.
+    pub fn out(&self, line: &str) {
+        let mut out = std::io::stdout().lock();
+        let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+    }
+
+    /// One line for the person.
+    pub fn err(&self, line: &str) {
+        let write = || {
+            let _ = writeln!(std::io::stderr().lock(), "{line}");
+        };
+        match &self.bars {
+            Some(bars) => bars.suspend(write),
+            None => write(),
+        }
+    }
+
+    fn event(&self, name: &str, more: Value) {
+        let mut map = Map::from_iter([("event".to_string(), Value::from(name))]);
+        if let Value::Object(more) = more {
+            map.extend(more);
+        }
+        self.out(&Value::Object(map).to_string());
+    }
+
+    pub fn plan(&self, op: &Op) {
+        lock(&self.planned).push(op.clone());
+        if self.json {
+            self.event("plan", json!({ "op": op.op, "subject": op.subject, "detail": op.detail }));
+        } else {
+            self.out(&self.op_line(op));
+            for (key, value) in &op.detail {
+                if let (true, Some(text)) = (key.contains("diff"), value.as_str()) {
+                    text.lines().for_each(|l| self.out(&self.diff_line(l)));
+                }
+            }
+        }
+    }
+
+    pub fn done(&self, op: &Op, ms: u64) {
+        if self.json {
+            self.event("done", json!({ "op": op.op, "subject": op.subject, "detail": op.detail, "ms": ms }));
+        } else if self.verbosity == Verbosity::Verbose {
+            self.err(&format!("{}  {ms} ms", self.op_line(op)));
+        }
+    }
+
+    pub fn undo(&self, op: &Op, said: &str) {
+        if self.json {
+            self.event("undo", json!({ "op": op.op, "subject": op.subject, "detail": { "said": said } }));
+        } else {
+            self.err(&format!("{} {said}", self.paint("33", "undone:")));
+        }
+    }
+
+    pub fn log(&self, level: &str, message: &str) {
+        if self.json {
+            self.event("log", json!({ "level": level, "message": message }));
+            return;
+        }
+        let shown = match level {
+            "error" | "warn" => true,
+            "debug" => self.verbosity == Verbosity::Verbose,
+            _ => self.verbosity > Verbosity::Quiet,
+        };
+        if shown {
+            let text = match level {
+                "error" => format!("{} {message}", self.paint("31", "error:")),
+                "warn" => format!("{} {message}", self.paint("33", "warning:")),
+                _ => message.to_string(),
+            };
+            self.err(&text);
+        }
+    }
+
+    pub fn result(&self, value: Value) {
+        if self.json {
+            self.event("result", json!({ "result": value }));
+        }
+    }
+
+    pub fn error(&self, error: &Error, rendered: &str, left: &[(String, String)]) {
+        if self.json {
+            let mut v = serde_json::to_value(error).unwrap_or_else(|e| json!({ "message": e.to_string() }));
+            if let Value::Object(m) = &mut v {
+                m.insert("left_behind".into(), left.iter().map(|(w, c)| json!({ "what": w, "command": c })).collect());
+            }
+            self.event("error", v);
+        } else {
+            self.err(rendered.trim_end());
+        }
+    }
+
+    /// The progress of one operation: shown once it takes longer than a moment.
+    pub fn progress(&self, op: &Op, cancel: Cancel) -> Progress {
+        self.progress_named(&format!("{} {}", op.op, op.subject), Some(op), cancel)
+    }
+
+    pub fn progress_named(&self, label: &str, op: Option<&Op>, cancel: Cancel) -> Progress {
+        let begun = std::time::Instant::now();
+        if self.json {
+            let (op, label) = (op.cloned(), label.to_string());
+            let last = Mutex::new(begun);
+            return Progress::new(cancel, move |done, total| {
+                let mut last = lock(&last);
+                if last.elapsed() < Duration::from_millis(500) {
+                    return;
+                }
+                *last = std::time::Instant::now();
+                let (name, subject) = match &op {
+                    Some(op) => (op.op.as_str(), op.subject.as_str()),
+                    None => (label.as_str(), ""),
+                };
+                let line = json!({ "event": "progress", "op": name, "subject": subject, "done": done, "total": total });
+                let mut out = std::io::stdout().lock();
+                let _ = writeln!(out, "{line}");
+            });
+        }
+        let Some(bars) = self.bars.clone() else { return Progress::new(cancel, |_, _| {}) };
+        let label = label.to_string();
+        let bar = Mutex::new(None::<Bar>);
+        Progress::new(cancel, move |done, total| {
+            if begun.elapsed() < PATIENCE {
+                return;
+            }
+            let mut bar = lock(&bar);
+            let Bar(bar) = bar.get_or_insert_with(|| Bar(bars.add(new_bar(&label))));
+            bar.set_length(total);
+            bar.set_position(done);
+        })
+    }
+
+    /// Asks on the terminal; the default answer is no.
+    pub fn ask(&self, question: &str) -> Result<bool> {
+        if self.json || self.stdin_is_script || !std::io::stdin().is_terminal() {
+            return Err(Error::denied(format!("somebody has to say yes to: {question}"))
+                .hint("there is no terminal to ask on: give --yes before the script's name"));
+        }
+        let ask = || -> Result<bool> {
+            eprint!("{question} [y/N] ");
+            let mut answer = String::new();
+            std::io::stdin().lock().read_line(&mut answer)?;
+            Ok(matches!(answer.trim(), "y" | "Y" | "yes" | "Yes"))
+        };
+        match &self.bars {
+            Some(bars) => bars.suspend(ask),
+            None => ask(),
+        }
+    }
+
+    pub fn paint(&self, code: &str, text: &str) -> String {
+        if self.color { format!("\x1b[{code}m{text}\x1b[0m") } else { text.into() }
+    }
+
+    fn op_line(&self, op: &Op) -> String {
+        let sign = match op.effect {
+            Effect::Destroy => self.paint("31", "-"),
+            Effect::Change => self.paint("32", "+"),
+        };
+        let mut line = format!("{sign} {} {}", op.op, op.subject);
+        for (key, value) in &op.detail {
+            match value {
+                Value::String(s) if s.contains('\n') => {}
+                Value::String(s) => line.push_str(&format!("  {key}={s}")),
+                Value::Array(_) | Value::Object(_) => line.push_str(&format!("  {key}={value}")),
+                other => line.push_str(&format!("  {key}={other}")),
+            }
+        }
+        line
+    }
+
+    fn diff_line(&self, line: &str) -> String {
+        let code = match line.as_bytes().first() {
+            Some(b'+') => "32",
+            Some(b'-') => "31",
+            Some(b'@') => "36",
+            _ => return format!("    {line}"),
+        };
+        format!("    {}", self.paint(code, line))
+    }
+}
+
+/// Gone from the screen when the call is over.
+struct Bar(ProgressBar);
+
+impl Drop for Bar {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
+    }
+}
+
+fn new_bar(label: &str) -> ProgressBar {
+    let style = ProgressStyle::with_template("{prefix} {wide_bar} {percent:>3}% {elapsed}")
+        .unwrap_or_else(|_| ProgressStyle::default_bar());
+    ProgressBar::new(0).with_style(style).with_prefix(label.to_string())
+}

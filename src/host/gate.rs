@@ -1,0 +1,295 @@
+//! The one way by which anything outside changes: rights → ask → plan → intent → perform → outcome.
+
+mod back;
+mod frames;
+mod write;
+
+pub use back::{TakenBack, take_back};
+pub use frames::{current_frame, in_frame};
+
+use super::events::Events;
+use super::fault::Faults;
+use super::journal::{Journal, Line, Open};
+use super::op::{Effect, Op};
+use super::rights::Rights;
+use super::undo::Undo;
+use crate::bindings::World;
+use crate::bindings::guestfs::api::GuestId;
+use crate::bindings::spec::{Cancel, ImageSpec, Progress};
+use crate::error::{Error, Kind, Result};
+use frames::Frame;
+use std::collections::{BTreeSet, HashMap};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+pub fn lock<T>(m: &Mutex<T>) -> MutexGuard<'_, T> {
+    m.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What the effect of an operation may ask for while it is going on.
+pub struct Step<'a> {
+    pub progress: Progress,
+    learned: &'a dyn Fn(Undo) -> Result<()>,
+}
+
+impl Step<'_> {
+    /// Writes down a better undo before going on: from here a crash finds it.
+    pub fn learned(&self, undo: Undo) -> Result<()> {
+        (self.learned)(undo)
+    }
+}
+
+/// How the run meets its journal.
+pub struct Setup {
+    pub state: PathBuf,
+    pub script: String,
+    pub argv: Vec<String>,
+    pub ceph_conf: Option<PathBuf>,
+    pub ceph_id: String,
+}
+
+pub struct Gate {
+    world: Arc<dyn World>,
+    pub run: String,
+    setup: Setup,
+    journal: Mutex<Option<Journal>>,
+    frames: Mutex<HashMap<u64, Frame>>,
+    /// Guests that this run has open for writing, each with the frame that goes on with it.
+    guests: Mutex<Vec<(u64, GuestId, ImageSpec)>>,
+    /// Images that this run has made: what happens inside them goes with them.
+    made: Mutex<BTreeSet<ImageSpec>>,
+    seq: AtomicU64,
+    rights: Rights,
+    faults: Faults,
+    yes: bool,
+    pub events: Arc<Events>,
+    pub cancel: Cancel,
+    left: Mutex<Vec<(String, String)>>,
+    /// Whether the journal says which cluster and which hypervisor this run acts on.
+    named: [AtomicBool; 2],
+    started: Instant,
+}
+
+impl Gate {
+    pub fn new(
+        world: Arc<dyn World>,
+        setup: Setup,
+        rights: Rights,
+        yes: bool,
+        events: Arc<Events>,
+        cancel: Cancel,
+    ) -> Result<Gate> {
+        Ok(Gate {
+            world,
+            run: uuid::Uuid::new_v4().simple().to_string()[..8].to_string(),
+            setup,
+            journal: Mutex::new(None),
+            frames: Mutex::new(HashMap::new()),
+            guests: Mutex::default(),
+            made: Mutex::new(BTreeSet::new()),
+            seq: AtomicU64::new(0),
+            rights,
+            faults: Faults::from_env()?,
+            yes,
+            events,
+            cancel,
+            left: Mutex::new(Vec::new()),
+            named: Default::default(),
+            started: Instant::now(),
+        })
+    }
+
+    /// The world, for questions.
+    pub fn world(&self) -> &dyn World {
+        &*self.world
+    }
+
+    /// True when this run changes a model only.
+    pub fn planning(&self) -> bool {
+        !self.world.is_live()
+    }
+
+    /// How many operations this run has begun.
+    pub fn operations(&self) -> u64 {
+        self.seq.load(Ordering::SeqCst)
+    }
+
+    /// What was made and could not be taken away again: words and the command for it.
+    pub fn left(&self) -> Vec<(String, String)> {
+        lock(&self.left).clone()
+    }
+
+    /// May this run read host files, start processes, use the network? No journal: nothing of the site changes.
+    pub fn may(&self, right: &str, subject: &str) -> Result<()> {
+        self.rights.check_lists(right, subject)
+    }
+
+    /// Notes that this frame has a guest open: its image cannot be removed before that is closed.
+    pub fn opened(&self, guest: GuestId, image: &ImageSpec) {
+        lock(&self.guests).push((current_frame(), guest, image.clone()));
+    }
+
+    pub fn closed(&self, guest: GuestId) {
+        lock(&self.guests).retain(|(_, g, _)| *g != guest);
+    }
+
+    /// Closes the guests that `which` says yes to; gives the first error.
+    fn close_guests(&self, which: impl Fn(u64, &ImageSpec) -> bool) -> Result<()> {
+        let closing: Vec<_> = lock(&self.guests).extract_if(.., |(f, _, i)| which(*f, i)).collect();
+        let mut first = Ok(());
+        for (_, guest, image) in closing {
+            let closed = Cancel::shielded(|| self.world.guestfs().close(guest));
+            first = first.and(closed.map_err(|e| e.op("guestfs.close").subject(&image)));
+        }
+        first
+    }
+
+    /// `Undo::Within` when this run made the image.
+    pub fn within(&self, image: &ImageSpec) -> Option<Undo> {
+        lock(&self.made).contains(image).then(|| Undo::Within { image: image.clone() })
+    }
+
+    /// Does one operation. `before` is the undo that holds from the intent on; `perform` gives the final one.
+    pub fn change<T>(
+        &self,
+        op: Op,
+        before: Undo,
+        perform: impl FnOnce(&dyn World, &Step) -> Result<(T, Undo)>,
+    ) -> Result<T> {
+        let named = |e: Error| e.op(&op.op).subject(&op.subject);
+        self.cancel.check().map_err(named)?;
+        self.rights.check(&op.op, &op.subject)?;
+        self.ask(&op, &before)?;
+        let seq = self.seq.fetch_add(1, Ordering::SeqCst) + 1;
+        let progress = self.events.progress(&op, self.cancel.clone());
+        if self.planning() {
+            self.events.plan(&op);
+            let step = Step { progress, learned: &|_| Ok(()) };
+            let (value, undo) = perform(&*self.world, &step).map_err(named)?;
+            self.remember(seq, op, undo);
+            return Ok(value);
+        }
+        let cheap = before.is_cheap();
+        self.name_site(&op)?;
+        self.write(
+            &Line::Intent { seq, frame: current_frame(), time: now(), op: op.clone(), undo: before.clone() },
+            !cheap,
+        )?;
+        let latest = Mutex::new(before);
+        let learned = |undo: Undo| {
+            self.faults.point();
+            *lock(&latest) = undo.clone();
+            self.write(&Line::Learned { seq, undo }, true)
+        };
+        let begun = Instant::now();
+        let result = self.faults.before(seq).and_then(|()| {
+            self.faults.point();
+            perform(&*self.world, &Step { progress, learned: &learned })
+        });
+        match result {
+            Ok((value, undo)) => {
+                self.faults.after(seq);
+                self.faults.point();
+                let ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+                // A failed write here leaves the operation open in the journal; it is in memory too, so rollback knows it.
+                let written = self.write(&Line::Done { seq, undo: undo.clone(), ms }, false);
+                self.events.done(&op, ms);
+                self.remember(seq, op, undo);
+                written?;
+                Ok(value)
+            }
+            Err(e) => {
+                let e = named(e);
+                let undo = lock(&latest).clone();
+                let _ = self.write(&Line::Failed { seq, error: e.clone() }, false);
+                // An operation that failed before it began its effect needs no command for a person.
+                if !matches!(undo, Undo::Impossible { .. } | Undo::Keep { .. }) {
+                    let refused = e.kind == Kind::Denied;
+                    self.take_back(&Open { seq, op, undo, unknown: true }, refused);
+                } else {
+                    let _ = self.write(&Line::Undone { seq, said: "failed".into() }, false);
+                }
+                Err(e)
+            }
+        }
+    }
+
+    /// The one way an image comes to be: under a name that only this run can have, then renamed to its own.
+    pub fn make_image(
+        &self,
+        op: Op,
+        image: &ImageSpec,
+        make: impl FnOnce(&dyn World, &ImageSpec, &Step) -> Result<()>,
+    ) -> Result<crate::bindings::rbd::api::Image> {
+        let temp = image.sibling(&format!(".zs-{}-{}", self.run, self.operations() + 1));
+        let undo = |id: Option<String>| Undo::RemoveImage { image: image.clone(), temp: temp.clone(), id };
+        let made = self.change(op, undo(None), |world, step| {
+            if world.rbd().exists(image)? {
+                return Err(Error::exists("there is an image of this name")
+                    .subject(image)
+                    .hint(format!("choose another name, or look at it: zs -e 'rbd.info(\"{image}\")'")));
+            }
+            if !world.is_live() {
+                make(world, image, step)?;
+                let info = world.rbd().info(image)?;
+                let id = info.id.clone();
+                return Ok((info, undo(Some(id))));
+            }
+            make(world, &temp, step)?;
+            self.faults.point();
+            let info = world.rbd().info(&temp)?;
+            step.learned(undo(Some(info.id.clone())))?;
+            self.faults.point();
+            world.rename(&temp, image)?;
+            let id = info.id.clone();
+            Ok((crate::bindings::rbd::api::Image { name: image.image.clone(), ..info }, undo(Some(id))))
+        })?;
+        lock(&self.made).insert(image.clone());
+        Ok(made)
+    }
+
+    /// Keeps what was there before a change, for its undo. In a plan there is nothing to keep.
+    pub fn keep(&self, name: &str, content: &[u8]) -> Result<String> {
+        if self.planning() {
+            return Ok(String::new());
+        }
+        self.open_journal()?;
+        let name = format!("{}-{name}", self.operations() + 1);
+        match &*lock(&self.journal) {
+            Some(j) => j.keep(&name, content),
+            None => Err(Error::failed("the journal is not open")),
+        }
+    }
+
+    fn ask(&self, op: &Op, undo: &Undo) -> Result<()> {
+        let inside = matches!(undo, Undo::Within { .. });
+        if op.effect != Effect::Destroy || self.yes || self.planning() || inside || self.is_confirmed() {
+            return Ok(());
+        }
+        if self.confirm(&format!("{} {}?", op.op, op.subject))? {
+            Ok(())
+        } else {
+            Err(Error::denied("you said no").op(&op.op).subject(&op.subject))
+        }
+    }
+
+    /// Asks a person on the terminal. Without one, and without `--yes`, the answer is an error of kind `denied`.
+    pub fn confirm(&self, question: &str) -> Result<bool> {
+        if self.yes || self.planning() {
+            self.events.log("info", &format!("{question} yes"));
+            self.set_confirmed();
+            return Ok(true);
+        }
+        let answer = self.events.ask(question)?;
+        if answer {
+            self.set_confirmed();
+        }
+        Ok(answer)
+    }
+}
+
+pub fn now() -> String {
+    jiff::Timestamp::now().to_string()
+}

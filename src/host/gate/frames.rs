@@ -1,0 +1,143 @@
+//! Transactions: which operations belong together, and what becomes of them at the end.
+
+use super::{Gate, lock};
+use crate::bindings::spec::Cancel;
+use crate::error::{Error, Result};
+use crate::host::journal::{Line, Open};
+use crate::host::op::Op;
+use crate::host::undo::Undo;
+use rhai::FnPtr;
+use std::cell::Cell;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+static NEXT_FRAME: AtomicU64 = AtomicU64::new(1);
+
+thread_local! {
+    static FRAME: Cell<u64> = const { Cell::new(0) };
+}
+
+/// The frame that this thread's operations belong to.
+pub fn current_frame() -> u64 {
+    FRAME.get()
+}
+
+/// Runs `f` with this thread's operations belonging to `frame`: how `parallel` hands its frame to its workers.
+pub fn in_frame<T>(frame: u64, f: impl FnOnce() -> T) -> T {
+    let before = FRAME.replace(frame);
+    let r = f();
+    FRAME.set(before);
+    r
+}
+
+/// A transaction that is going on: what it has done, and what it has put off to its end.
+#[derive(Default)]
+pub(super) struct Frame {
+    pub(super) done: Vec<Open>,
+    deferred: Vec<FnPtr>,
+    /// A person has said yes to the destructive steps of this frame.
+    confirmed: bool,
+    parent: u64,
+}
+
+impl Gate {
+    pub(super) fn remember(&self, seq: u64, op: Op, undo: Undo) {
+        lock(&self.frames).entry(current_frame()).or_default().done.push(Open { seq, op, undo, unknown: false });
+    }
+
+    pub(super) fn set_confirmed(&self) {
+        lock(&self.frames).entry(current_frame()).or_default().confirmed = true;
+    }
+
+    pub(super) fn is_confirmed(&self) -> bool {
+        let frames = lock(&self.frames);
+        let mut at = current_frame();
+        while let Some(f) = frames.get(&at) {
+            if f.confirmed {
+                return true;
+            }
+            if f.parent == at {
+                break;
+            }
+            at = f.parent;
+        }
+        false
+    }
+
+    /// Puts `f` off to the end of the current transaction, good or bad; last in, first out.
+    pub fn defer(&self, f: FnPtr) {
+        lock(&self.frames).entry(current_frame()).or_default().deferred.push(f);
+    }
+
+    /// Ok hands what was done to the outer transaction, or makes it final with `commit`; Err takes it back. `call`
+    /// runs what the script has put off, before either.
+    pub fn transaction<T>(
+        &self,
+        commit: bool,
+        call: &dyn Fn(&FnPtr) -> Result<()>,
+        f: impl FnOnce() -> Result<T, Error>,
+    ) -> Result<T> {
+        let parent = current_frame();
+        let frame = NEXT_FRAME.fetch_add(1, Ordering::SeqCst);
+        lock(&self.frames).insert(frame, Frame { parent, ..Frame::default() });
+        let mut result = in_frame(frame, || {
+            let r = f();
+            let d = Cancel::shielded(|| self.run_deferred(frame, call));
+            match (r, d) {
+                (Ok(_), Err(e)) => Err(e),
+                (r, _) => r,
+            }
+        });
+        if result.is_ok() {
+            // A signal that came with the last step still ends the run as interrupted.
+            if let Err(e) = self.cancel.check() {
+                result = Err(e);
+            }
+        }
+        let ended = lock(&self.frames).remove(&frame).unwrap_or_default();
+        match &result {
+            Ok(_) if commit => {
+                if let Err(e) = self.close_guests(|f, _| f == frame) {
+                    self.roll_back(ended.done);
+                    return Err(e);
+                }
+                let written = self.write_if_open(&Line::Commit { frame });
+                if let Err(e) = written {
+                    self.roll_back(ended.done);
+                    return Err(e);
+                }
+            }
+            Ok(_) => {
+                let _ = self.write_if_open(&Line::Merge { frame, into: parent });
+                lock(&self.guests).iter_mut().filter(|(f, ..)| *f == frame).for_each(|(f, ..)| *f = parent);
+                let mut frames = lock(&self.frames);
+                frames.entry(parent).or_default().done.extend(ended.done);
+            }
+            Err(_) => {
+                let _ = self.close_guests(|f, _| f == frame);
+                self.roll_back(ended.done);
+            }
+        }
+        result
+    }
+
+    /// The whole run: its end is written down, and what it did is final or gone.
+    pub fn run<T>(&self, call: &dyn Fn(&FnPtr) -> Result<()>, f: impl FnOnce() -> Result<T, Error>) -> Result<T> {
+        let result = self.transaction(true, call, f);
+        let ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let _ = self.write_if_open(&Line::End { ok: result.is_ok(), ms });
+        result
+    }
+
+    pub(super) fn run_deferred(&self, frame: u64, call: &dyn Fn(&FnPtr) -> Result<()>) -> Result<()> {
+        let mut first = Ok(());
+        loop {
+            let Some(next) = lock(&self.frames).get_mut(&frame).and_then(|f| f.deferred.pop()) else { return first };
+            if let Err(e) = call(&next) {
+                self.events.log("warn", &format!("deferred: {e}"));
+                if first.is_ok() {
+                    first = Err(e);
+                }
+            }
+        }
+    }
+}

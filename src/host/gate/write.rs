@@ -1,0 +1,72 @@
+//! What the gate writes into the journal.
+
+use super::{Gate, lock, now};
+use crate::error::Result;
+use crate::host::journal::{Journal, Line};
+use crate::host::op::Op;
+use std::sync::atomic::Ordering;
+
+impl Gate {
+    pub(super) fn open_journal(&self) -> Result<()> {
+        let mut journal = lock(&self.journal);
+        if journal.is_some() {
+            return Ok(());
+        }
+        let mut j = Journal::create(&self.setup.state, &self.run)?;
+        let s = &self.setup;
+        j.write(
+            &Line::Run {
+                id: self.run.clone(),
+                time: now(),
+                script: s.script.clone(),
+                argv: s.argv.clone(),
+                user: nix::unistd::User::from_uid(nix::unistd::getuid())
+                    .ok()
+                    .flatten()
+                    .map(|u| u.name)
+                    .unwrap_or_default(),
+                version: env!("CARGO_PKG_VERSION").into(),
+                ceph_conf: s.ceph_conf.clone(),
+                ceph_id: s.ceph_id.clone(),
+            },
+            true,
+        )?;
+        *journal = Some(j);
+        Ok(())
+    }
+
+    /// Writes down which cluster or hypervisor the run acts on, when it first does: a script that needs only one of
+    /// them must not ask the other.
+    pub(super) fn name_site(&self, op: &Op) -> Result<()> {
+        let libvirt = op.op.starts_with("virsh.");
+        if self.named[usize::from(libvirt)].swap(true, Ordering::SeqCst) {
+            return Ok(());
+        }
+        let line = if libvirt {
+            Line::Hypervisor { uri: self.world.virsh().uri()?, host_uuid: self.world.virsh().host_uuid()? }
+        } else {
+            Line::Cluster { fsid: self.world.ceph().fsid()? }
+        };
+        self.write(&line, false)
+    }
+
+    pub(super) fn write(&self, line: &Line, sync: bool) -> Result<()> {
+        self.open_journal()?;
+        self.write_open(line, sync)
+    }
+
+    pub(super) fn write_if_open(&self, line: &Line) -> Result<()> {
+        if lock(&self.journal).is_none() { Ok(()) } else { self.write_open(line, true) }
+    }
+
+    pub(super) fn write_open(&self, line: &Line, sync: bool) -> Result<()> {
+        let mut journal = lock(&self.journal);
+        let r = match &mut *journal {
+            Some(j) => j.write(line, sync),
+            None => Ok(()),
+        };
+        drop(journal);
+        self.faults.point();
+        r
+    }
+}

@@ -1,0 +1,104 @@
+//! `zs recover`: takes back what runs left that were killed, from their journals.
+
+use super::events::Events;
+use super::gate::{TakenBack, take_back};
+use super::journal::{self, Journal, Line};
+use crate::bindings::World;
+use crate::error::{Error, Result};
+use std::path::Path;
+
+/// What became of one run.
+#[derive(Debug, serde::Serialize)]
+pub struct Recovered {
+    pub run: String,
+    pub script: String,
+    /// Operations taken back or found gone.
+    pub undone: usize,
+    /// Operations that stay: why, and the command for it.
+    pub left: Vec<(String, String)>,
+}
+
+/// Finishes off every dead run. `open` makes the world that a run acted on, from its first line.
+pub fn recover(
+    state: &Path,
+    events: &Events,
+    open: impl Fn(&Line) -> Result<Box<dyn World>>,
+) -> Result<Vec<Recovered>> {
+    let mut all = Vec::new();
+    let mut first_error = None;
+    for id in journal::runs(state)? {
+        match one(state, &id, events, &open) {
+            Ok(Some(r)) => all.push(r),
+            Ok(None) => {}
+            Err(e) => {
+                events.log("error", &format!("run {id}: {e}"));
+                first_error.get_or_insert(e);
+            }
+        }
+    }
+    match first_error {
+        Some(e) => Err(e),
+        None => Ok(all),
+    }
+}
+
+fn one(
+    state: &Path,
+    id: &str,
+    events: &Events,
+    open: &impl Fn(&Line) -> Result<Box<dyn World>>,
+) -> Result<Option<Recovered>> {
+    let lines = journal::read(state, id)?;
+    if lines.iter().any(|l| matches!(l, Line::End { ok: true, .. })) {
+        return Ok(None);
+    }
+    let ended = lines.iter().any(|l| matches!(l, Line::End { .. }));
+    let operations = journal::open_operations(&lines);
+    if ended && operations.is_empty() {
+        return Ok(None);
+    }
+    let Some(mut journal) = Journal::reopen(state, id)? else {
+        events.log("info", &format!("run {id} is still going on: left alone"));
+        return Ok(None);
+    };
+    let mut result = Recovered { run: id.into(), script: String::new(), undone: 0, left: Vec::new() };
+    let first = lines.iter().find(|l| matches!(l, Line::Run { .. }));
+    if let (Some(first), false) = (first, operations.is_empty()) {
+        if let Line::Run { script, .. } = first {
+            result.script.clone_from(script);
+        }
+        let world = open(first)?;
+        same_site(&lines, &*world)?;
+        for operation in &operations {
+            match take_back(operation, &*world, &journal.before.clone(), events, false) {
+                TakenBack::Line(line) => {
+                    match &*line {
+                        Line::Left { what, command, .. } => result.left.push((what.clone(), command.clone())),
+                        _ => result.undone += 1,
+                    }
+                    journal.write(&line, false)?;
+                }
+                TakenBack::StillOpen { what, command } => result.left.push((what, command)),
+            }
+        }
+    }
+    journal.write(&Line::End { ok: false, ms: 0 }, true)?;
+    Ok(Some(result))
+}
+
+/// A run is undone where it was done: names mean other things on another cluster.
+fn same_site(lines: &[Line], world: &dyn World) -> Result<()> {
+    for line in lines {
+        let (was, is, what) = match line {
+            Line::Cluster { fsid } => (fsid.clone(), world.ceph().fsid()?, "Ceph cluster"),
+            Line::Hypervisor { host_uuid, .. } => (host_uuid.clone(), world.virsh().host_uuid()?, "hypervisor"),
+            _ => continue,
+        };
+        if was != is {
+            return Err(Error::invalid(format!("the run was on {what} {was}, this is {is}"))
+                .op("recover")
+                .hint("run zs recover with the configuration of that site"));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,329 @@
+//! How to take an operation back: data, so that another process can do it after a crash.
+//!
+//! Each undo names what it may touch by identity (image id, domain uuid, inode), never by name alone, and finding it
+//! gone already is success.
+
+use crate::bindings::World;
+use crate::bindings::rbd::api::Watcher;
+use crate::bindings::spec::{ImageSpec, Progress, SnapSpec};
+use crate::bindings::virsh::api::{FileId, UndefineOpts};
+use crate::error::{Error, Kind, Result};
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// A crashed client's watch lives on for up to 30 s.
+const WATCHER_EXPIRY: Duration = Duration::from_secs(40);
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "undo", rename_all = "snake_case")]
+pub enum Undo {
+    /// Changes nothing that outlives the run.
+    Nothing,
+    /// Lies in an image that this run made: goes with it.
+    Within {
+        image: ImageSpec,
+    },
+    /// Set-up shared by many runs: the next run finds it and goes on from there.
+    Keep {
+        what: String,
+    },
+    /// The command a person would type.
+    Impossible {
+        command: String,
+    },
+    /// `temp` is a name only this run can have; under `image` it is ours only if the id is `id`.
+    RemoveImage {
+        image: ImageSpec,
+        temp: ImageSpec,
+        id: Option<String>,
+    },
+    RemoveSnap {
+        snap: SnapSpec,
+        image_id: String,
+    },
+    /// The image with this id is called `now`; it was called `was`.
+    RenameImage {
+        now: ImageSpec,
+        was: ImageSpec,
+        id: String,
+    },
+    RenameSnap {
+        now: SnapSpec,
+        was: String,
+        image_id: String,
+    },
+    RestoreTrash {
+        image: ImageSpec,
+        id: String,
+    },
+    SetMeta {
+        image: ImageSpec,
+        image_id: String,
+        key: String,
+        was: Option<String>,
+    },
+    Undefine {
+        name: String,
+        uuid: String,
+    },
+    /// `before` is the file beside the journal that holds the former XML.
+    Redefine {
+        name: String,
+        uuid: String,
+        before: String,
+    },
+    /// Stops a domain that this run started.
+    Stop {
+        name: String,
+        uuid: String,
+    },
+    /// Starts a domain that this run stopped.
+    Start {
+        name: String,
+        uuid: String,
+    },
+    Autostart {
+        name: String,
+        uuid: String,
+        was: bool,
+    },
+    /// `temp` is a name only this run can have; `path` is ours only if it is the file `id`.
+    RemoveHostFile {
+        path: String,
+        temp: String,
+        id: Option<FileId>,
+    },
+    /// A domain that this run undefined, with the NVRAM file that went with it.
+    DefineAgain {
+        name: String,
+        uuid: String,
+        before: String,
+        nvram: Option<(String, String)>,
+        autostart: bool,
+    },
+    /// Edits that put a guest's files back as they were.
+    GuestEdits {
+        image: ImageSpec,
+        image_id: String,
+        before: String,
+    },
+}
+
+/// What became of an undo.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    /// Done, in words.
+    Done(String),
+    /// Nothing to do: gone already, or never came to be.
+    Gone,
+    /// Stays, rightly.
+    Kept(String),
+    /// Stays, and a person has to look at it: the command.
+    Left { what: String, command: String },
+}
+
+impl Undo {
+    /// Within an image that goes anyway, or nothing at all: no need to sync the intent to disk.
+    pub fn is_cheap(&self) -> bool {
+        matches!(self, Undo::Nothing | Undo::Within { .. })
+    }
+}
+
+/// Takes an operation back in `world`. `before` is the directory of the run's before-images.
+pub fn apply(undo: &Undo, world: &dyn World, before: &Path, notice: &dyn Fn(&str)) -> Result<Outcome> {
+    match undo {
+        Undo::Nothing | Undo::Within { .. } => Ok(Outcome::Gone),
+        Undo::Keep { what } => Ok(Outcome::Kept(what.clone())),
+        Undo::Impossible { command } => {
+            Ok(Outcome::Left { what: "cannot be taken back by zs".into(), command: command.clone() })
+        }
+        Undo::RemoveImage { image, temp, id } => remove_image(world, image, temp, id.as_deref(), notice),
+        Undo::RemoveSnap { snap, image_id } => {
+            if !is_image(world, &snap.image, image_id)? {
+                return Ok(Outcome::Gone);
+            }
+            gone_is_fine(world.snap_rm(snap), format!("removed snapshot {snap}"))
+        }
+        Undo::RenameImage { now, was, id } => {
+            if !is_image(world, now, id)? {
+                return Ok(Outcome::Gone);
+            }
+            gone_is_fine(world.rename(now, was), format!("renamed {now} back to {was}"))
+        }
+        Undo::RenameSnap { now, was, image_id } => {
+            if !is_image(world, &now.image, image_id)? {
+                return Ok(Outcome::Gone);
+            }
+            gone_is_fine(world.snap_rename(now, was), format!("renamed {now} back to @{was}"))
+        }
+        Undo::RestoreTrash { image, id } => {
+            let trashed = world.trash_ls(&image.pool, &image.namespace)?.iter().any(|t| &t.id == id);
+            if !trashed {
+                return Ok(Outcome::Gone);
+            }
+            world.trash_restore(&image.pool, &image.namespace, id, &image.image)?;
+            Ok(Outcome::Done(format!("took {image} back out of the trash")))
+        }
+        Undo::SetMeta { image, image_id, key, was } => {
+            if !is_image(world, image, image_id)? {
+                return Ok(Outcome::Gone);
+            }
+            let r = match was {
+                Some(value) => world.meta_set(image, key, value),
+                None => world.meta_rm(image, key),
+            };
+            gone_is_fine(r, format!("put metadata {key} of {image} back"))
+        }
+        Undo::Undefine { name, uuid } => {
+            let Some(domain) = find(world.virsh().dominfo(uuid))? else { return Ok(Outcome::Gone) };
+            if domain.active() {
+                return Ok(Outcome::Left {
+                    what: format!("domain {name} was started since"),
+                    command: format!("virsh destroy {name}; virsh undefine --nvram {name}"),
+                });
+            }
+            // The NVRAM file has an undo of its own, which knows whose file it is.
+            let o = UndefineOpts {
+                keep_nvram: true,
+                managed_save: true,
+                snapshots_metadata: true,
+                checkpoints_metadata: true,
+                ..Default::default()
+            };
+            gone_is_fine(world.undefine(uuid, &o), format!("undefined domain {name}"))
+        }
+        Undo::Redefine { name, uuid, before: file } => {
+            if find(world.virsh().dominfo(uuid))?.is_none() {
+                return Ok(Outcome::Gone);
+            }
+            world.define(&read_before(before, file)?, false)?;
+            Ok(Outcome::Done(format!("gave domain {name} its former definition back")))
+        }
+        Undo::Stop { name, uuid } => {
+            match find(world.virsh().dominfo(uuid))? {
+                Some(d) if d.active() => {}
+                _ => return Ok(Outcome::Gone),
+            }
+            gone_is_fine(world.destroy(uuid), format!("stopped domain {name}"))
+        }
+        Undo::Start { name, uuid } => {
+            match find(world.virsh().dominfo(uuid))? {
+                Some(d) if !d.active() => {}
+                _ => return Ok(Outcome::Gone),
+            }
+            world.start(uuid)?;
+            Ok(Outcome::Done(format!("started domain {name} again")))
+        }
+        Undo::Autostart { name, uuid, was } => gone_is_fine(
+            world.autostart(uuid, *was),
+            format!("switched autostart of {name} back {}", if *was { "on" } else { "off" }),
+        ),
+        Undo::RemoveHostFile { path, temp, id } => {
+            let mut removed = false;
+            if let Some(file) = world.virsh().host_file(temp)? {
+                removed |= world.host_file_remove(temp, &file)?;
+            }
+            if let Some(id) = id {
+                removed |= world.host_file_remove(path, id)?;
+            }
+            Ok(if removed { Outcome::Done(format!("removed {path}")) } else { Outcome::Gone })
+        }
+        Undo::DefineAgain { name, uuid, before: file, nvram, autostart } => {
+            if find(world.virsh().dominfo(uuid))?.is_none() {
+                world.define(&read_before(before, file)?, false)?;
+            }
+            if let Some((path, content)) = nvram
+                && world.virsh().host_file(path)?.is_none()
+            {
+                world.host_file_restore(path, &read_before_bytes(before, content)?)?;
+            }
+            if *autostart {
+                world.autostart(uuid, true)?;
+            }
+            Ok(Outcome::Done(format!("defined domain {name} again")))
+        }
+        Undo::GuestEdits { image, image_id, before: file } => {
+            if !is_image(world, image, image_id)? {
+                return Ok(Outcome::Gone);
+            }
+            let edits: Vec<crate::bindings::guestfs::api::Edit> =
+                serde_json::from_str(&read_before(before, file)?).map_err(|e| Error::failed(e.to_string()))?;
+            let g = world.open_rw(image, &Progress::none())?;
+            world.edit(g, &edits)?;
+            world.close(g)?;
+            Ok(Outcome::Done(format!("put {} files inside {image} back", edits.len())))
+        }
+    }
+}
+
+fn read_before_bytes(dir: &Path, file: &str) -> Result<Vec<u8>> {
+    let path = dir.join(file);
+    std::fs::read(&path).map_err(|e| Error::from(e).subject(path.display()))
+}
+
+fn read_before(dir: &Path, file: &str) -> Result<String> {
+    String::from_utf8(read_before_bytes(dir, file)?).map_err(|e| Error::failed(e.to_string()).subject(file))
+}
+
+fn find<T>(r: Result<T>) -> Result<Option<T>> {
+    match r {
+        Ok(t) => Ok(Some(t)),
+        Err(e) if e.kind == Kind::NotFound => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
+fn gone_is_fine(r: Result<()>, said: String) -> Result<Outcome> {
+    Ok(if find(r)?.is_some() { Outcome::Done(said) } else { Outcome::Gone })
+}
+
+fn is_image(world: &dyn World, image: &ImageSpec, id: &str) -> Result<bool> {
+    Ok(find(world.rbd().info(image))?.is_some_and(|i| i.id == id))
+}
+
+fn remove_image(
+    world: &dyn World,
+    image: &ImageSpec,
+    temp: &ImageSpec,
+    id: Option<&str>,
+    notice: &dyn Fn(&str),
+) -> Result<Outcome> {
+    let mut removed = false;
+    for name in [temp, image] {
+        let Some(found) = find(world.rbd().info(name))? else { continue };
+        let ours = name == temp || id == Some(found.id.as_str());
+        if !ours {
+            continue;
+        }
+        wait_for_watchers(world, name, notice)?;
+        // librbd cannot remove an image with snapshots; those of others are theirs to remove.
+        if let Some(snap) = world.rbd().snap_ls(name, false)?.first() {
+            return Err(Error::busy(format!("has snapshot {}, which this run did not make", snap.name))
+                .op("rbd.remove")
+                .subject(name));
+        }
+        find(world.remove(name, &Progress::none()))?;
+        removed = true;
+    }
+    Ok(if removed { Outcome::Done(format!("removed image {image}")) } else { Outcome::Gone })
+}
+
+fn wait_for_watchers(world: &dyn World, image: &ImageSpec, notice: &dyn Fn(&str)) -> Result<()> {
+    let start = Instant::now();
+    let mut told = false;
+    loop {
+        let watchers = world.rbd().watchers(image)?;
+        let Some(Watcher { address, client, .. }) = watchers.first() else { return Ok(()) };
+        if start.elapsed() > WATCHER_EXPIRY || !world.is_live() {
+            return Err(Error::busy(format!("open by client.{client} at {address}")).op("rbd.remove").subject(image));
+        }
+        if !told {
+            told = true;
+            notice(&format!(
+                "{image} is still open by client.{client} at {address}; the watch of a dead client ends within 30 s: waiting"
+            ));
+        }
+        std::thread::sleep(Duration::from_millis(250));
+    }
+}

@@ -1,0 +1,18 @@
+//! `zs`: a scripting host for private clouds on KVM and Ceph.
+//!
+//! Data flows one way: script → gate → backend.
+//!
+//! | layer | where |
+//! |---|---|
+//! | four backends with the same five files | [`bindings`] |
+//! | engine, gate, journal, undo, rights, events, errors | [`host`] |
+//! | host helpers of scripts: xml, inventory, args, units … | [`helpers`] |
+//! | help, tables, reference: loops over the registry | [`render`] |
+
+pub mod bindings;
+pub mod cli;
+pub mod config;
+pub mod error;
+pub mod helpers;
+pub mod host;
+pub mod render;
