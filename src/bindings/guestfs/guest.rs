@@ -1,0 +1,177 @@
+//! An open guest as scripts hold it, and the one way in which a script changes what is inside.
+
+use super::api::{Edit, GuestId};
+use super::before;
+use super::identity::{Files, Staged};
+use crate::bindings::spec::{ImageSpec, SourceSpec};
+use crate::bindings::virsh::definition::{Doc, rbd_disks};
+use crate::error::{Error, Result};
+use crate::host::Host;
+use crate::host::op::Op;
+use crate::host::undo::Undo;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Closed by `close`, or when the script has forgotten it.
+#[derive(Clone)]
+pub struct Guest(Arc<Open>);
+
+struct Open {
+    host: Arc<Host>,
+    id: GuestId,
+    disk: SourceSpec,
+    writable: bool,
+    closed: AtomicBool,
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        if let Err(e) = self.close() {
+            self.host.events.log("warn", &e.to_string());
+        }
+    }
+}
+
+impl Open {
+    fn close(&self) -> Result<()> {
+        if self.closed.swap(true, Ordering::SeqCst) {
+            return Ok(());
+        }
+        self.host.gate.closed(self.id);
+        self.host.guestfs().close(self.id).map_err(|e| e.op("guestfs.close").subject(&self.disk))
+    }
+}
+
+/// The disk that `guest` means: an image, a snapshot, or the first disk of a domain.
+fn disk_of(host: &Host, guest: &str, writable: bool) -> Result<SourceSpec> {
+    if guest.contains('/') {
+        return guest.parse();
+    }
+    let info = host.virsh().dominfo(guest)?;
+    if writable && info.active() {
+        return Err(Error::busy(format!("the domain is {}: two writers destroy a disk", info.state))
+            .subject(guest)
+            .hint(format!("virsh shutdown {guest}, or open it with #{{ read_only: true }}")));
+    }
+    let doc = Doc::parse(&host.virsh().dumpxml(guest, true, false)?)?;
+    rbd_disks(&doc).first().map(SourceSpec::from).ok_or_else(|| {
+        Error::unsupported("has no disk on RBD").subject(guest).hint("zs opens disks on RBD, as `pool/image` too")
+    })
+}
+
+impl Guest {
+    pub fn open(host: &Arc<Host>, guest: &str, read_only: bool) -> Result<Guest> {
+        const OP: &str = "guestfs.open";
+        let disk = disk_of(host, guest, !read_only)?;
+        let writable = !read_only && disk.snap.is_none();
+        let op = Op::change(OP, &disk);
+        let id = if writable {
+            let image = disk.image.clone();
+            let undo = host.gate.within(&image).unwrap_or(Undo::Nothing);
+            let id = host.change_plain(op, undo, |w, step| w.open_rw(&image, &step.progress))?;
+            host.gate.opened(id, &image);
+            id
+        } else {
+            host.guestfs().open_ro(&disk, &host.events.progress(&op, host.cancel.clone()))?
+        };
+        Ok(Guest(Arc::new(Open { host: host.clone(), id, disk, writable, closed: AtomicBool::new(false) })))
+    }
+
+    pub fn host(&self) -> &Host {
+        &self.0.host
+    }
+
+    pub fn close(&self) -> Result<()> {
+        self.0.close()
+    }
+
+    /// The handle, while it is open.
+    pub fn id(&self) -> Result<GuestId> {
+        if self.0.closed.load(Ordering::SeqCst) {
+            return Err(Error::invalid("the guest is closed")
+                .subject(&self.0.disk)
+                .hint("guestfs.open opens it again"));
+        }
+        Ok(self.0.id)
+    }
+
+    /// `pool/image:/path`.
+    pub fn subject(&self, path: &str) -> String {
+        format!("{}:{path}", self.0.disk)
+    }
+
+    pub fn is_within(&self) -> Option<Undo> {
+        self.0.host.gate.within(&self.0.disk.image)
+    }
+
+    fn writable(&self) -> Result<GuestId> {
+        if !self.0.writable {
+            return Err(Error::denied("the guest is open for reading only")
+                .subject(&self.0.disk)
+                .hint("open it without read_only, and not at a snapshot"));
+        }
+        self.id()
+    }
+
+    /// Asks something of the guest's files.
+    pub fn ask<T>(&self, f: impl FnOnce(&mut dyn Files) -> Result<T>) -> Result<T> {
+        f(&mut Staged::new(self.host().guestfs(), self.id()?)).map_err(|e| self.at(e))
+    }
+
+    /// Names the image where the error names a path of the guest.
+    fn at(&self, e: Error) -> Error {
+        let subject = if e.subject.starts_with('/') { self.subject(&e.subject) } else { e.subject.clone() };
+        Error { subject, ..e }.subject(&self.0.disk)
+    }
+
+    /// Collects what `f` wants to change and does it as one operation; nothing to change is no operation.
+    pub fn change<T>(&self, op: &str, f: impl FnOnce(&mut dyn Files) -> Result<T>) -> Result<T> {
+        let id = self.writable()?;
+        let mut staged = Staged::new(self.host().guestfs(), id);
+        let value = f(&mut staged).map_err(|e| self.at(e))?;
+        let edits = staged.into_edits();
+        if edits.is_empty() {
+            return Ok(value);
+        }
+        let subject = match &edits[..] {
+            [one] => self.subject(one.path()),
+            _ => self.0.disk.to_string(),
+        };
+        let mut now = Staged::new(self.host().guestfs(), id);
+        let op = Op::change(op, subject).with("diff", before::diff(&edits, &mut now)?);
+        let undo = self.undo(&edits, &mut now)?;
+        self.host().change_plain(op, undo, |w, _| w.edit(id, &edits))?;
+        Ok(value)
+    }
+
+    fn undo(&self, edits: &[Edit], now: &mut dyn Files) -> Result<Undo> {
+        if let Some(within) = self.is_within() {
+            return Ok(within);
+        }
+        let image = self.0.disk.image.clone();
+        let back = before::opposite(edits, now)?;
+        let text = serde_json::to_string(&back).map_err(|e| Error::failed(e.to_string()))?;
+        let before = self.host().gate.keep("guest.json", text.as_bytes())?;
+        Ok(Undo::GuestEdits { image_id: self.image_id(&image)?, image, before })
+    }
+
+    fn image_id(&self, image: &ImageSpec) -> Result<String> {
+        Ok(self.host().rbd().info(image)?.id)
+    }
+
+    /// Does what is more than edits: uploads, commands.
+    pub fn change_with<T>(
+        &self,
+        op: Op,
+        undo: Undo,
+        f: impl FnOnce(&dyn crate::bindings::World, GuestId, &crate::host::gate::Step) -> Result<T>,
+    ) -> Result<T> {
+        let id = self.writable()?;
+        self.host().change_plain(op, undo, |w, step| f(w, id, step))
+    }
+
+    /// The undo of a new content of `path`.
+    pub fn undo_of(&self, edits: &[Edit]) -> Result<Undo> {
+        self.undo(edits, &mut Staged::new(self.host().guestfs(), self.id()?))
+    }
+}

@@ -1,0 +1,150 @@
+//! What a clone must not remember of the template.
+
+use super::{Files, cloud, files_in, read_text, remove, write_bytes};
+use crate::error::Result;
+
+const FILES: [&str; 16] = [
+    "/var/lib/systemd/random-seed",
+    "/var/lib/urandom/random-seed",
+    "/var/lib/random-seed",
+    "/boot/efi/loader/random-seed",
+    "/boot/loader/random-seed",
+    "/efi/loader/random-seed",
+    "/var/lib/systemd/credential.secret",
+    "/var/lib/NetworkManager/secret_key",
+    "/etc/udev/rules.d/70-persistent-net.rules",
+    "/etc/dhcpcd.duid",
+    "/var/db/dhcpcd/duid",
+    // Their owners make these anew when they start.
+    "/etc/nvme/hostid",
+    "/etc/nvme/hostnqn",
+    "/etc/openvswitch/system-id.conf",
+    "/etc/docker/key.json",
+    "/var/lib/docker/engine-id",
+];
+
+/// Who logged in at the template. Programs want these files, if empty.
+const LOGINS: [&str; 3] = ["/var/log/wtmp", "/var/log/btmp", "/var/log/lastlog"];
+
+const INITIATOR: &str = "/etc/iscsi/initiatorname.iscsi";
+
+/// Removes what a clone must not have of the template beside its names and addresses: seeds of random numbers, DHCP
+/// leases and ids, certificates of host keys, cloud-init's memory of its instance (the seed stays), ids of NVMe, iSCSI,
+/// Open vSwitch and Docker, and who logged in. Returns the paths that there were; the second time there are none.
+///
+/// # Errors
+/// Those of reading the guest.
+///
+/// # Example
+/// `forget(f)` gives `["/var/lib/systemd/random-seed", "/var/lib/dhcp/dhclient.enp1s0.leases"]`.
+pub fn forget(f: &mut dyn Files) -> Result<Vec<String>> {
+    let mut paths: Vec<String> = FILES.iter().map(|p| p.to_string()).collect();
+    for dir in ["/var/lib/dhcp", "/var/lib/dhclient", "/var/lib/systemd/network"] {
+        paths.extend(files_in(f, dir, |_| true)?);
+    }
+    let lease = |n: &str| n.contains("lease") || n.contains("duid");
+    for dir in ["/var/lib/NetworkManager", "/var/lib/dhcpcd", "/var/lib/dhcpcd5"] {
+        paths.extend(files_in(f, dir, lease)?);
+    }
+    paths.extend(files_in(f, "/etc/ssh", |n| n.starts_with("ssh_host_") && n.ends_with("-cert.pub"))?);
+    paths.extend(cloud::instance_state(f)?);
+    let mut forgotten = Vec::new();
+    for path in paths {
+        if remove(f, &path)? {
+            forgotten.push(path);
+        }
+    }
+    for path in LOGINS {
+        if f.stat(path)?.is_some_and(|s| s.kind == "file" && s.size > 0) {
+            write_bytes(f, path, Vec::new(), None, None)?;
+            forgotten.push(path.into());
+        }
+    }
+    if forget_initiator(f)? {
+        forgotten.push(INITIATOR.into());
+    }
+    Ok(forgotten)
+}
+
+/// Debian makes a name at the start where the file asks for it, Enterprise Linux where there is no file.
+fn forget_initiator(f: &mut dyn Files) -> Result<bool> {
+    let Some(t) = read_text(f, INITIATOR)?.filter(|t| t.s.lines().any(|l| l.starts_with("InitiatorName="))) else {
+        return Ok(false);
+    };
+    if f.stat("/etc/debian_version")?.is_none() {
+        return remove(f, INITIATOR);
+    }
+    let mut out = String::new();
+    for line in t.s.split_inclusive('\n') {
+        out.push_str(if line.starts_with("InitiatorName=") { "GenerateName=yes\n" } else { line });
+    }
+    write_bytes(f, INITIATOR, t.with(out).encode(), None, None)?;
+    Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::Mem;
+    use super::*;
+
+    #[test]
+    fn forgets_and_keeps() {
+        let gone = [
+            "/boot/efi/loader/random-seed",
+            "/etc/ssh/ssh_host_rsa_key-cert.pub",
+            "/etc/udev/rules.d/70-persistent-net.rules",
+            "/var/lib/NetworkManager/internal-1-ens3.lease",
+            "/var/lib/NetworkManager/secret_key",
+            "/var/lib/cloud/data/instance-id",
+            "/var/lib/cloud/instances",
+            "/var/lib/cloud/sem",
+            "/var/lib/dhclient/dhclient--ens3.lease",
+            "/var/lib/dhcp/dhclient.ens3.leases",
+            "/var/lib/systemd/credential.secret",
+            "/var/lib/systemd/network/duid",
+            "/var/lib/systemd/random-seed",
+            "/var/lib/urandom/random-seed",
+        ];
+        let kept = [
+            "/etc/ssh/ssh_host_rsa_key",
+            "/etc/udev/rules.d/60-mine.rules",
+            "/var/lib/NetworkManager/NetworkManager.state",
+            "/var/lib/cloud/seed/nocloud-net/meta-data",
+            "/var/lib/cloud/scripts/per-boot/x",
+        ];
+        let mut m = Mem::default();
+        for path in gone.iter().chain(&kept) {
+            let below = if path.ends_with("instances") || path.ends_with("sem") { "/i/x" } else { "" };
+            m.put(&format!("{path}{below}"), b"x");
+        }
+        m.link("/var/lib/cloud/instance", "/var/lib/cloud/instances/i");
+        let mut said = forget(&mut m).expect("forget");
+        said.sort();
+        let mut want: Vec<&str> = gone.iter().copied().chain(["/var/lib/cloud/instance"]).collect();
+        want.sort_unstable();
+        assert_eq!(said, want);
+        for path in want {
+            assert!(m.stat(path).expect("stat").is_none(), "{path}");
+        }
+        for path in kept {
+            assert!(m.stat(path).expect("stat").is_some(), "{path}");
+        }
+        assert!(forget(&mut m).expect("again").is_empty());
+    }
+
+    #[test]
+    fn logins_and_initiators() {
+        let name = "## by hand\nInitiatorName=iqn.1993-08.org.debian:01:1\n";
+        let mut m = Mem::of(&[("/var/log/wtmp", "x"), ("/var/log/btmp", ""), (INITIATOR, name)]);
+        m.chmod("/var/log/wtmp", 0o664);
+        assert_eq!(forget(&mut m).expect("forget"), ["/var/log/wtmp", INITIATOR]);
+        assert_eq!((m.text("/var/log/wtmp").as_str(), m.mode("/var/log/wtmp")), ("", 0o664));
+        assert!(m.stat(INITIATOR).expect("stat").is_none());
+        assert!(forget(&mut m).expect("again").is_empty());
+
+        let mut m = Mem::of(&[("/etc/debian_version", "12.5\n"), (INITIATOR, name)]);
+        assert_eq!(forget(&mut m).expect("forget"), [INITIATOR]);
+        assert_eq!(m.text(INITIATOR), "## by hand\nGenerateName=yes\n");
+        assert!(forget(&mut m).expect("again").is_empty());
+    }
+}

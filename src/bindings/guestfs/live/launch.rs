@@ -1,0 +1,195 @@
+//! Starts an appliance on one disk.
+
+use super::reaper::Reaper;
+use super::watch::{Qemu, watched};
+use crate::bindings::Live;
+use crate::bindings::guestfs::sys::Handle;
+use crate::bindings::spec::{Progress, SourceSpec};
+use crate::error::{Error, Kind, Result};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+/// What the appliance gets as its disk.
+#[derive(Clone, Debug)]
+pub enum Disk {
+    Image(SourceSpec),
+    /// A raw file of this host.
+    File(PathBuf),
+}
+
+impl std::fmt::Display for Disk {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Disk::Image(s) => s.fmt(f),
+            Disk::File(p) => p.display().fmt(f),
+        }
+    }
+}
+
+/// A running appliance. The handle goes before what clears up after it.
+pub struct Appliance {
+    pub h: Handle,
+    pub qemu: Qemu,
+    pub reaper: Reaper,
+}
+
+pub fn launch(live: &Live, disk: &Disk, writable: bool, p: &Progress) -> Result<Appliance> {
+    let a = prepare(live, disk, writable)?;
+    watched(&a.h, &a.qemu, &p.cancel, Duration::ZERO, Some(p), || a.h.launch()).map_err(|e| match e.kind {
+        Kind::Interrupted => e,
+        _ => {
+            let why = reason(&a.h.console()).unwrap_or(e.message);
+            Error::failed(format!("the appliance did not start: {why}"))
+                .subject(disk)
+                .hint("`libguestfs-test-tool` shows whether libguestfs works on this host")
+        }
+    })?;
+    Ok(a)
+}
+
+/// Whether there is no KVM. On some machines /dev/kvm is there and qemu aborts on it or hangs; found out without the
+/// disk, since the watch that a dead qemu leaves on an image stays for 30 s.
+fn is_emulated(live: &Live, qemu: &str) -> bool {
+    static FOUND: OnceLock<bool> = OnceLock::new();
+    let forced = std::env::var("LIBGUESTFS_BACKEND_SETTINGS").is_ok_and(|s| s.contains("force_tcg"));
+    forced
+        || *FOUND.get_or_init(|| {
+            let is_there = std::fs::File::options().read(true).write(true).open("/dev/kvm").is_ok();
+            if is_there && !kvm_works(qemu) {
+                (live.notice)("KVM does not work on this host: the appliance is emulated, which is slow");
+                return true;
+            }
+            !is_there
+        })
+}
+
+fn kvm_works(qemu: &str) -> bool {
+    let machine = ["-machine", "accel=kvm", "-cpu", "max", "-m", "64", "-nodefaults", "-display", "none"];
+    let child = Command::new("/bin/sh")
+        .args(["-c", "ulimit -c 0; exec \"$@\"", "sh", qemu])
+        .args(machine)
+        .args(["-monitor", "stdio"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn();
+    let Ok(mut child) = child else { return false };
+    let asked = child.stdin.take().is_some_and(|mut monitor| {
+        use std::io::Write;
+        monitor.write_all(b"quit\n").is_ok()
+    });
+    let deadline = Instant::now() + Duration::from_secs(5);
+    loop {
+        match child.try_wait() {
+            Ok(Some(status)) => return asked && status.success(),
+            Ok(None) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(10)),
+            _ => {
+                let _ = child.kill();
+                let _ = child.wait();
+                return false;
+            }
+        }
+    }
+}
+
+fn prepare(live: &Live, disk: &Disk, writable: bool) -> Result<Appliance> {
+    let h = Handle::create()?;
+    let reaper = Reaper::start()?;
+    let dir = reaper.dir.to_str().ok_or_else(|| Error::invalid("$TMPDIR is no UTF-8"))?;
+    h.set_tmpdir(dir)?;
+    // Another backend would have libvirt start qemu, out of reach of what clears up.
+    h.set_backend("direct")?;
+    let mut append = reaper.mark.clone();
+    if is_emulated(live, &h.hypervisor()?) {
+        h.set_backend_setting("force_tcg", "1")?;
+        append += " mitigations=off";
+    }
+    h.set_append(&append)?;
+    h.set_smp(std::thread::available_parallelism().map_or(1, |n| n.get().min(2) as u32))?;
+    match disk {
+        Disk::Image(spec) => {
+            let conf = live.settings.ceph_conf.as_deref().map(|c| plain_name(c, &reaper.dir)).transpose()?;
+            h.add_rbd(&drive_name(spec, conf.as_deref())?, &live.settings.ceph_id, !writable)
+        }
+        Disk::File(path) => {
+            let path = path.to_str().ok_or_else(|| Error::invalid("is no UTF-8").subject(path.display()))?;
+            h.add_file(path, !writable)
+        }
+    }
+    .map_err(|e| e.subject(disk))?;
+    let qemu = Qemu { mark: reaper.mark.clone() };
+    Ok(Appliance { h, qemu, reaper })
+}
+
+/// A name of the conf that qemu can take: it splits at an `@` however that is escaped.
+fn plain_name(conf: &Path, dir: &Path) -> Result<PathBuf> {
+    let conf = std::path::absolute(conf)?;
+    if !conf.as_os_str().as_encoded_bytes().iter().any(|c| matches!(c, b':' | b'@' | b'\\' | b'=')) {
+        return Ok(conf);
+    }
+    let plain = dir.join("ceph.conf");
+    std::os::unix::fs::symlink(&conf, &plain)?;
+    Ok(plain)
+}
+
+/// `pool/image@snap:conf=…` as qemu reads it. The key stays in the keyring that the conf names.
+fn drive_name(spec: &SourceSpec, conf: Option<&Path>) -> Result<String> {
+    let mut name = escaped(&spec.image.to_string());
+    if let Some(snap) = &spec.snap {
+        name += &format!("@{}", escaped(snap));
+    }
+    if let Some(conf) = conf {
+        let conf = conf.to_str().ok_or_else(|| Error::invalid("is no UTF-8").subject(conf.display()))?;
+        name += &format!(":conf={}", escaped(conf));
+    }
+    Ok(name)
+}
+
+fn escaped(text: &str) -> String {
+    let mut out = String::new();
+    for c in text.chars() {
+        if matches!(c, ':' | '@' | '\\' | '=') {
+            out.push('\\');
+        }
+        out.push(c);
+    }
+    out
+}
+
+/// The line of the console that says why qemu or the appliance gave up.
+fn reason(console: &str) -> Option<String> {
+    let line = |l: &&str| (l.starts_with("qemu") || l.starts_with("supermin") || l.contains("rror:")) && l.len() < 400;
+    console.lines().map(str::trim).rfind(line).map(String::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_for_qemu() {
+        let name = |spec: &str, conf: Option<&str>| {
+            drive_name(&spec.parse().expect("a spec"), conf.map(Path::new)).expect("a name")
+        };
+        assert_eq!(name("p/a", None), "p/a");
+        assert_eq!(name("p/ns/a@s", None), "p/ns/a@s");
+        assert_eq!(name("p/a:b", Some("/x/ceph.conf")), "p/a\\:b:conf=/x/ceph.conf");
+    }
+
+    #[test]
+    fn odd_names_of_the_conf() {
+        let dir = tempfile::tempdir().expect("a directory");
+        assert_eq!(plain_name(Path::new("/x/ceph.conf"), dir.path()).expect("a name"), Path::new("/x/ceph.conf"));
+        let plain = plain_name(Path::new("/x:y/a@b.conf"), dir.path()).expect("a link");
+        assert_eq!(std::fs::read_link(plain).expect("a link"), Path::new("/x:y/a@b.conf"));
+    }
+
+    #[test]
+    fn the_reason_is_the_last_word_of_qemu() {
+        let console = "[    0.0] boot\nqemu-system-x86_64: -drive x: error connecting: Permission denied\n\r\n";
+        assert!(reason(console).is_some_and(|r| r.ends_with("Permission denied")));
+        assert_eq!(reason("[ 0.1] all is well\n"), None);
+    }
+}

@@ -1,0 +1,76 @@
+//! What an open guest leaves on this host, and who clears it away if this process dies.
+
+use crate::error::{Error, Result};
+use std::io::Write;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+/// Waits for a line. The end of input without one means that zs is dead: then the appliance's qemu, which bears the
+/// mark on its kernel's command line, is asked to leave, so that its watch of the image ends at once, and is killed if
+/// it stays. Not at once: most leave by themselves, and one that has just started would die of the signal without
+/// ending its watch. The mark comes by the environment: on our own command line it would be found there.
+const SCRIPT: &str = r#"
+trap '' HUP INT QUIT TERM PIPE
+read -r word && exit 0
+quiet=0 n=0
+while [ "$quiet" -lt 10 ] && [ "$n" -lt 100 ]; do
+    quiet=$((quiet + 1)) n=$((n + 1)) signal=TERM
+    [ "$n" -lt 40 ] || signal=KILL
+    for process in /proc/[0-9]*; do
+        line=
+        { IFS= read -r line <"$process/cmdline"; } 2>/dev/null
+        case $line in *"$ZS_MARK"*) ;; *) continue ;; esac
+        sockets=${line##*,path=} sockets=${sockets%%/guestfsd.sock*}
+        case $sockets in /*/libguestfs??????) rm -rf "$sockets" ;; esac
+        quiet=0
+        [ "$n" -lt 10 ] || kill -s "$signal" "${process#/proc/}" 2>/dev/null
+    done
+    sleep 0.2
+done
+rm -rf "$ZS_DIR"
+"#;
+
+/// A directory of its own, and a process that waits for our death.
+pub struct Reaper {
+    /// On the kernel's command line of the appliance.
+    pub mark: String,
+    pub dir: PathBuf,
+    child: Child,
+}
+
+impl Reaper {
+    pub fn start() -> Result<Reaper> {
+        let dir = nix::unistd::mkdtemp(&std::env::temp_dir().join("zs-guest-XXXXXX"))
+            .map_err(|e| Error::from(std::io::Error::from(e)).subject(std::env::temp_dir().display()))?;
+        let mark = format!("zs.handle={}", uuid::Uuid::new_v4().simple());
+        let child = Command::new("/bin/sh")
+            .args(["-c", SCRIPT, "zs-guest-reaper"])
+            .env("ZS_MARK", &mark)
+            .env("ZS_DIR", &dir)
+            .current_dir("/")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            // ^C at the terminal, and a kill of our group, are not meant for it.
+            .process_group(0)
+            .spawn();
+        match child {
+            Ok(child) => Ok(Reaper { mark, dir, child }),
+            Err(e) => {
+                let _ = std::fs::remove_dir(&dir);
+                Err(Error::from(e).subject("/bin/sh"))
+            }
+        }
+    }
+}
+
+impl Drop for Reaper {
+    fn drop(&mut self) {
+        if let Some(mut stdin) = self.child.stdin.take() {
+            let _ = stdin.write_all(b"done\n");
+        }
+        let _ = self.child.wait();
+        let _ = std::fs::remove_dir_all(&self.dir);
+    }
+}

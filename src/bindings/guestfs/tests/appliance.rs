@@ -1,0 +1,204 @@
+//! What only the real appliance can show. `ZS_LAB=1` with the shell of lab/env.
+
+use super::*;
+use crate::bindings::Live;
+use crate::bindings::ceph::tests::{live, on_lab, unique};
+use crate::bindings::rbd;
+use crate::bindings::spec::Cancel;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+const POOL: &str = "libvirt-pool";
+
+/// A clone of the lab's template that goes when the test ends, however it ends.
+pub struct Clone {
+    pub live: Arc<Live>,
+    pub image: ImageSpec,
+}
+
+impl Clone {
+    pub fn new() -> Clone {
+        let live = Arc::new(live("libvirt", std::env::var_os("CEPH_CONF").map(Into::into)));
+        let template = ImageSpec::new(POOL, "z-ubuntu20-rbd");
+        let snap = template.at("zs-test");
+        match rbd::api::Write::snap_create(&*live, &snap) {
+            Err(e) if e.kind != Kind::Exists => panic!("{e}"),
+            _ => {}
+        }
+        let image = ImageSpec::new(POOL, &unique("guest"));
+        rbd::api::Write::clone_image(&*live, &snap, &image, &Default::default()).expect("clone");
+        Clone { live, image }
+    }
+
+    fn watchers(&self) -> usize {
+        rbd::api::Read::watchers(&*self.live, &self.image).expect("watchers").len()
+    }
+}
+
+impl Drop for Clone {
+    fn drop(&mut self) {
+        self.live.guests.close_all();
+        if let Err(e) = rbd::api::Write::remove(&*self.live, &self.image, &Progress::none()) {
+            eprintln!("left behind: {e}");
+        }
+    }
+}
+
+fn timed<T>(what: &str, f: impl FnOnce() -> T) -> T {
+    let start = Instant::now();
+    let r = f();
+    eprintln!("{what}: {:.2} s", start.elapsed().as_secs_f64());
+    r
+}
+
+#[test]
+fn a_guest_on_rbd() {
+    if !on_lab() {
+        return;
+    }
+    let c = Clone::new();
+    let (w, p) = (&*c.live, Progress::none());
+    fails(w.open_rw(&ImageSpec::new(POOL, "zs-test-none"), &p), Kind::NotFound, "libvirt-pool/zs-test-none");
+    fails(
+        w.open_ro(&"libvirt-pool/zs-test-none".parse().expect("spec"), &p),
+        Kind::NotFound,
+        "libvirt-pool/zs-test-none",
+    );
+    let snap = format!("{}@none", c.image);
+    fails(w.open_ro(&snap.parse().expect("spec"), &p), Kind::NotFound, &snap);
+
+    let g = timed("open_rw", || w.open_rw(&c.image, &p)).expect("open");
+    assert_eq!(c.watchers(), 1);
+    let lines = qemus(&c.image);
+    assert!(lines.len() == 1 && !lines[0].contains("key") && !lines[0].contains("secret"), "{lines:?}");
+    let e = w.open_rw(&c.image, &p).expect_err("busy");
+    assert_eq!((e.kind, e.subject), (Kind::Busy, c.image.to_string()));
+    timed("read", || w.read(g, "/etc/hostname")).expect("read");
+    let hosts = w.read(g, "/etc/hosts").expect("read");
+    timed("edit", || edit(w, g, write("/etc/hosts", &hosts)));
+    timed("all edits", || files(w, g, &c.image, true));
+    timed("inspect", || w.inspect(g)).expect("inspect");
+    assert_eq!(w.inspect(g).expect("inspect").mountpoints.get("/boot/efi").map(String::as_str), Some("/dev/sda1"));
+    // A filesystem without owners.
+    let efi = Edit::Write { path: "/boot/efi/zs-test".into(), content: b"a".into(), mode: None, owner: None };
+    edit(w, g, efi);
+    edit(w, g, write("/boot/efi/zs-test", b"b"));
+    assert_eq!(w.read(g, "/boot/efi/zs-test").expect("read"), b"b");
+    assert_eq!(w.sh(g, "echo $((6 * 7)); cat /etc/hostname").expect("sh"), "42\nz-ubuntu20-rbd\n");
+    let e = w.sh(g, "echo oh >&2; exit 3").expect_err("sh");
+    assert!(e.kind == Kind::Failed && e.message.contains("oh"), "{e}");
+    timed("fsck", || w.fsck(g)).expect("clean");
+    timed("close", || w.close(g)).expect("close");
+    assert_eq!(c.watchers(), 0, "the watch ends with close");
+    w.close(g).expect("twice is no error");
+    fails(w.read(g, "/etc/hosts"), Kind::Invalid, "");
+
+    // All of it is on the disk, and the read-only guest cannot be changed.
+    let g = timed("open_ro", || w.open_ro(&(&c.image).into(), &p)).expect("open");
+    assert_eq!(w.read(g, "/etc/zs-test/two").expect("read"), b"from the host");
+    assert_eq!(shown(w, g, "/etc/shadow"), (0o640, 0, 42, "file".into()));
+    fails(w.edit(g, &[write("/etc/x", b"")]), Kind::Invalid, &format!("{}:/etc/x", c.image));
+    timed("close", || w.close(g)).expect("close");
+}
+
+#[test]
+fn a_damaged_filesystem_is_named() {
+    if !on_lab() {
+        return;
+    }
+    let c = Clone::new();
+    let p = Progress::none();
+    let g = c.live.open_rw(&c.image, &p).expect("open");
+    c.live.fsck(g).expect("clean");
+    // A directory entry without its inode.
+    let out = c.live.guests.appliance_sh(
+        g,
+        "umount /sysroot/boot/efi; d=$(findmnt -no SOURCE /sysroot || awk '$2 == \"/sysroot\" {print $1}' /proc/mounts); \
+         umount /sysroot && debugfs -w -R 'clri /etc/hosts' $d 2>&1; echo $d",
+    );
+    eprintln!("{}", out.expect("debugfs"));
+    let e = c.live.fsck(g).expect_err("damaged");
+    assert!(e.kind == Kind::Failed && e.message.contains("filesystem of / is damaged"), "{e}");
+    c.live.close(g).expect("close");
+}
+
+#[test]
+fn a_cancel_stops_a_launch() {
+    if !on_lab() {
+        return;
+    }
+    let c = Clone::new();
+    let cancel = Cancel::default();
+    let p = Progress::new(cancel.clone(), |_, _| {});
+    let setter = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_secs(4));
+        cancel.set();
+    });
+    let start = Instant::now();
+    let e = c.live.open_rw(&c.image, &p).expect_err("cancelled");
+    assert_eq!(e.kind, Kind::Interrupted, "{e}");
+    assert!(start.elapsed() < Duration::from_secs(9), "{:?}", start.elapsed());
+    assert_eq!(c.watchers(), 0);
+    setter.join().expect("setter");
+}
+
+/// The other half of the next test: opens a guest, says so, and waits to be killed.
+#[test]
+fn victim() {
+    let Some(image) = std::env::var_os("ZS_TEST_VICTIM") else { return };
+    let live = live("libvirt", std::env::var_os("CEPH_CONF").map(Into::into));
+    let image = image.to_str().expect("a name").parse().expect("a spec");
+    let _g = live.open_rw(&image, &Progress::none()).expect("open");
+    println!("VICTIM IS OPEN");
+    std::thread::sleep(Duration::from_secs(120));
+}
+
+/// The command lines of those that have the image.
+fn qemus(of: &ImageSpec) -> Vec<String> {
+    let line = |e: std::fs::DirEntry| {
+        let line = String::from_utf8_lossy(&std::fs::read(e.path().join("cmdline")).unwrap_or_default()).into_owned();
+        (line.contains("qemu") && line.contains(&of.image)).then_some(line)
+    };
+    std::fs::read_dir("/proc").expect("proc").flatten().filter_map(line).collect()
+}
+
+fn until(seconds: u64, what: &str, mut done: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !done() {
+        assert!(start.elapsed() < Duration::from_secs(seconds), "{what}: not after {seconds} s");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    eprintln!("{what}: {:.1} s", start.elapsed().as_secs_f64());
+}
+
+#[test]
+fn after_kill_9_nothing_is_left() {
+    if !on_lab() {
+        return;
+    }
+    for while_launching in [false, true] {
+        let c = Clone::new();
+        let temp = tempfile::tempdir().expect("a directory");
+        let mut victim = Command::new(std::env::current_exe().expect("self"))
+            .args(["--exact", "bindings::guestfs::tests::appliance::victim", "--nocapture"])
+            .env("ZS_TEST_VICTIM", c.image.to_string())
+            .env("TMPDIR", temp.path())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("spawn");
+        if while_launching {
+            until(30, "qemu is there", || !qemus(&c.image).is_empty() && c.watchers() > 0);
+        } else {
+            use std::io::BufRead;
+            let out = std::io::BufReader::new(victim.stdout.take().expect("a pipe"));
+            assert!(out.lines().map_while(Result::ok).any(|l| l.contains("VICTIM IS OPEN")));
+        }
+        assert!(std::fs::read_dir(temp.path()).expect("temp").count() > 0);
+        victim.kill().expect("kill -9");
+        victim.wait().expect("wait");
+        until(5, "no qemu", || qemus(&c.image).is_empty());
+        until(if while_launching { 40 } else { 10 }, "no watcher", || c.watchers() == 0);
+        until(10, "no files", || std::fs::read_dir(temp.path()).expect("temp").count() == 0);
+    }
+}

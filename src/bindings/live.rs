@@ -1,0 +1,58 @@
+//! The living site. Nothing is connected before the first question is asked.
+
+use super::spec::Cancel;
+use super::{World, ceph, guestfs, rbd, virsh};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Where the site is: from the command line, zs.toml and the environment.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// `None`: $CEPH_CONF, then librados' own search.
+    pub ceph_conf: Option<PathBuf>,
+    /// `libvirt`, without `client.`.
+    pub ceph_id: String,
+    /// `None`: $LIBVIRT_DEFAULT_URI, then libvirt's own choice.
+    pub libvirt_uri: Option<String>,
+}
+
+pub struct Live {
+    pub settings: Settings,
+    pub cancel: Cancel,
+    /// A word to the operator from below: "waiting for the watcher …".
+    pub notice: Arc<dyn Fn(&str) + Send + Sync>,
+    pub(crate) cluster: ceph::live::Cluster,
+    pub(crate) hypervisor: virsh::live::Hypervisor,
+    pub(crate) guests: guestfs::live::Guests,
+}
+
+impl Live {
+    pub fn new(settings: Settings, cancel: Cancel, notice: Arc<dyn Fn(&str) + Send + Sync>) -> Live {
+        Live {
+            settings,
+            cancel,
+            notice,
+            cluster: Default::default(),
+            hypervisor: Default::default(),
+            guests: Default::default(),
+        }
+    }
+}
+
+impl World for Live {
+    fn ceph(&self) -> &dyn ceph::api::Read {
+        self
+    }
+    fn rbd(&self) -> &dyn rbd::api::Read {
+        self
+    }
+    fn virsh(&self) -> &dyn virsh::api::Read {
+        self
+    }
+    fn guestfs(&self) -> &dyn guestfs::api::Read {
+        self
+    }
+    fn is_live(&self) -> bool {
+        true
+    }
+}

@@ -1,0 +1,182 @@
+//! New images: empty ones, clones, deep copies.
+
+use crate::bindings::ceph::api::Read as _;
+use crate::bindings::ceph::sys::Errno;
+use crate::bindings::live::Live;
+use crate::bindings::rbd::api::ImageOpts;
+use crate::bindings::rbd::errors::{good_name, image_exists, no_name};
+use crate::bindings::rbd::features;
+use crate::bindings::rbd::sys::{Image, Options, Rbd, option};
+use crate::bindings::spec::{ImageSpec, Progress, SnapSpec, SourceSpec};
+use crate::error::{Error, Kind, Result};
+
+pub(in crate::bindings::rbd) fn check_name(image: &ImageSpec) -> Result<()> {
+    if good_name(&image.image) { Ok(()) } else { Err(no_name(&image.image)) }
+}
+
+/// What can be wrong with the options is found before anything is made.
+pub(in crate::bindings::rbd) fn check_opts(o: &ImageOpts) -> Result<()> {
+    let bad = |m: &str, n: u64| Err(Error::invalid(m).subject(n));
+    match o.object_size {
+        Some(n) if !n.is_power_of_two() || !(4096..=32 << 20).contains(&n) => {
+            return bad("object_size is a power of two between 4 KiB and 32 MiB", n);
+        }
+        _ => {}
+    }
+    match o.sparse_size {
+        Some(n) if !n.is_power_of_two() || !(4096..=4 << 20).contains(&n) => {
+            return bad("sparse_size is a power of two between 4 KiB and 4 MiB", n);
+        }
+        _ => {}
+    }
+    match (o.stripe_unit, o.stripe_count) {
+        (None, None) => {}
+        (Some(n), Some(count)) if n > 0 && count > 0 && o.object_size.unwrap_or(4 << 20).is_multiple_of(n) => {}
+        (Some(n), Some(_)) => return bad("stripe_unit must divide the object size", n),
+        _ => return Err(Error::invalid("stripe_unit and stripe_count go together")),
+    }
+    o.features.as_deref().map_or(Ok(0), features::bits).map(drop)
+}
+
+impl Live {
+    /// The options as C wants them.
+    fn image_options(&self, o: &ImageOpts) -> Result<Options> {
+        check_opts(o)?;
+        if let Some(pool) = &o.data_pool {
+            self.ioctx(pool, "")?;
+        }
+        let mut options = Options::new()?;
+        let mut set = || -> std::result::Result<(), Errno> {
+            if let Some(size) = o.object_size {
+                options.number(option::ORDER, u64::from(size.trailing_zeros()))?;
+            }
+            if let (Some(unit), Some(count)) = (o.stripe_unit, o.stripe_count) {
+                options.number(option::STRIPE_UNIT, unit)?;
+                options.number(option::STRIPE_COUNT, count)?;
+            }
+            if let Some(pool) = &o.data_pool {
+                options.string(option::DATA_POOL, pool)?;
+            }
+            Ok(())
+        };
+        set().map_err(|e| self.ceph_error(e, "options"))?;
+        if let Some(names) = &o.features {
+            let bits = features::bits(names)?;
+            options.number(option::FEATURES, features::askable(bits)).map_err(|e| self.ceph_error(e, "features"))?;
+        }
+        Ok(options)
+    }
+
+    fn new_image_error(&self, errno: Errno, image: &ImageSpec) -> Error {
+        match errno.0 {
+            libc::EEXIST => image_exists(image),
+            libc::ENOENT => self.absent_namespace(image).unwrap_or_else(|| self.image_error(errno, image)),
+            libc::ENOSYS => self.image_error(errno, image).hint("these features do not go together, or are too new"),
+            _ => self.image_error(errno, image),
+        }
+    }
+
+    pub(super) fn rbd_create(&self, image: &ImageSpec, size: u64, o: &ImageOpts) -> Result<()> {
+        check_name(image)?;
+        let options = self.image_options(o)?;
+        let io = self.image_ioctx(image)?;
+        Rbd::load()?.create(&io, &image.image, size, &options).map_err(|e| self.new_image_error(e, image))
+    }
+
+    /// The options of `o`, and where it is silent those of `source`: librbd's own clone and copy would take the
+    /// cluster's default features and lose the data pool. With `layout` the striping too.
+    fn image_opts_like(&self, source: &Image, o: &ImageOpts, layout: bool) -> std::result::Result<ImageOpts, Errno> {
+        let mut o = o.clone();
+        if o.features.is_none() {
+            o.features = Some(features::names(features::askable(source.features()?)));
+        }
+        if o.data_pool.is_none() {
+            let id = source.data_pool_id();
+            if id >= 0 && id != source.io().pool_id() {
+                o.data_pool = Some(source.io().cluster().pool_name(id)?);
+            }
+        }
+        let same_size = o.object_size.is_none();
+        if same_size {
+            o.object_size = Some(source.stat()?.object_size);
+        }
+        if layout && o.stripe_unit.is_none() && o.stripe_count.is_none() {
+            if same_size {
+                (o.stripe_unit, o.stripe_count) = (Some(source.stripe_unit()?), Some(source.stripe_count()?));
+            } else {
+                // librbd would take the source's stripes, which need not fit into the new objects.
+                (o.stripe_unit, o.stripe_count) = (o.object_size, Some(1));
+            }
+        }
+        Ok(o)
+    }
+
+    pub(super) fn options_like(&self, source: &Image, of: &SourceSpec, o: &ImageOpts) -> Result<Options> {
+        check_opts(o)?;
+        self.image_options(&self.image_opts_like(source, o, true).map_err(|e| self.image_error(e, of))?)
+    }
+
+    pub(super) fn rbd_clone(&self, parent: &SnapSpec, child: &ImageSpec, o: &ImageOpts) -> Result<()> {
+        check_name(child)?;
+        let source = SourceSpec { image: parent.image.clone(), snap: Some(parent.snap.clone()) };
+        let open = self.open_image(&source)?;
+        let mut like = self.image_opts_like(&open, o, false).map_err(|e| self.image_error(e, &source))?;
+        let layering = "layering".to_string();
+        like.features.get_or_insert_default().push(layering);
+        let mut options = self.image_options(&like)?;
+        options.number(option::CLONE_FORMAT, 2).map_err(|e| self.image_error(e, child))?;
+        let io = self.image_ioctx(child)?;
+        Rbd::load()?.clone_image(open.io(), &parent.image.image, &parent.snap, &io, &child.image, &options).map_err(
+            |e| match e.0 {
+                // The parent was there a moment ago, so this is about the child.
+                libc::ENOENT => self.new_image_error(e, child),
+                libc::EINVAL => self
+                    .image_error(e, child)
+                    .hint("if the cluster still admits clients older than mimic: rbd.snap_protect the snapshot first"),
+                _ => self.new_image_error(e, child),
+            },
+        )
+    }
+
+    pub(super) fn rbd_deep_copy(&self, from: &SourceSpec, to: &ImageSpec, o: &ImageOpts, p: &Progress) -> Result<()> {
+        check_name(to)?;
+        let open = self.open_image(from)?;
+        let mut options = self.options_like(&open, from, o)?;
+        if open.parent().map_err(|e| self.image_error(e, from))?.is_some() {
+            // The copy of a clone becomes a clone; without this its parent's snapshot would have to be protected.
+            options.number(option::CLONE_FORMAT, 2).map_err(|e| self.image_error(e, to))?;
+        }
+        if self.rbd_exists(to)? {
+            return Err(image_exists(to));
+        }
+        let io = self.image_ioctx(to)?;
+        open.deep_copy(&io, &to.image, &options, p).map_err(|e| {
+            // EEXIST is of somebody who was faster: theirs stays.
+            if e.0 != libc::EEXIST {
+                self.discard_image(to);
+            }
+            self.new_image_error(e, to)
+        })
+    }
+
+    /// Makes the image that a copy or an import fills.
+    pub(super) fn new_image_target(&self, to: &ImageSpec, size: u64, options: &Options) -> Result<Image> {
+        check_name(to)?;
+        let io = self.image_ioctx(to)?;
+        Rbd::load()?.create(&io, &to.image, size, options).map_err(|e| self.new_image_error(e, to))?;
+        self.open_image_rw(to).inspect_err(|_| self.discard_image(to))
+    }
+
+    pub(super) fn import_options(&self, o: &ImageOpts) -> Result<Options> {
+        self.image_options(o)
+    }
+
+    /// Removes what an interrupted call of ours has half made. What cannot be removed is in the journal anyway.
+    pub(super) fn discard_image(&self, image: &ImageSpec) {
+        if let Err(e) = self.rbd_remove(image, &Progress::none())
+            && e.kind != Kind::NotFound
+        {
+            (self.notice)(&format!("half made and not removed: {e} (user {})", self.whoami().unwrap_or_default()));
+        }
+    }
+}

@@ -1,0 +1,317 @@
+//! Copies between images and files, our own loop: librbd's cannot be stopped.
+//!
+//! Only what is allocated in the source is read, several pieces at a time, and of that only what is not zero is
+//! written.
+
+use crate::bindings::ceph::sys::Errno;
+use crate::bindings::live::Live;
+use crate::bindings::rbd::api::ImageOpts;
+use crate::bindings::rbd::errors::image_exists;
+use crate::bindings::rbd::features;
+use crate::bindings::rbd::sys::Image;
+use crate::bindings::spec::{ImageSpec, Progress, SourceSpec};
+use crate::error::{Error, Result};
+use nix::unistd::{Whence, lseek};
+use std::fs::File;
+use std::io::{Seek, SeekFrom};
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+/// What is read and written at once: the usual size of an object.
+const PIECE: u64 = 4 << 20;
+/// Pieces under way at the same time.
+const JOBS: usize = 6;
+/// Zeros of at least this many bytes stay holes.
+const SPARSE: u64 = 64 << 10;
+/// How far a slow diff is asked ahead between two looks at the cancel flag.
+const WINDOW: u64 = 1 << 30;
+
+/// The object map knows what is allocated, so a diff by whole objects costs next to nothing.
+pub(super) fn fast_diff(image: &Image) -> std::result::Result<bool, Errno> {
+    const INVALID: u64 = 3;
+    Ok(image.features()? & features::FAST_DIFF != 0 && image.flags()? & INVALID == 0)
+}
+
+/// Adds a range to a sorted list, joined with the last where they touch, cut into pieces later.
+fn push(list: &mut Vec<Range<u64>>, range: Range<u64>) {
+    match list.last_mut() {
+        Some(last) if last.end >= range.start => last.end = last.end.max(range.end),
+        _ => list.push(range),
+    }
+}
+
+fn pieces(ranges: &[Range<u64>]) -> Vec<Range<u64>> {
+    let mut list = Vec::new();
+    for r in ranges {
+        let mut start = r.start;
+        while start < r.end {
+            // Cut at multiples, so that each piece lies in one object.
+            let end = r.end.min((start / PIECE + 1) * PIECE);
+            list.push(start..end);
+            start = end;
+        }
+    }
+    list
+}
+
+/// The parts of a buffer that hold anything but zeros, in steps of `sparse` counted from `offset`.
+fn data(buf: &[u8], sparse: usize, mut f: impl FnMut(Range<usize>) -> Result<()>) -> Result<()> {
+    let mut run: Option<usize> = None;
+    let mut start = 0;
+    for grain in buf.chunks(sparse) {
+        match (is_zero(grain), run) {
+            (true, Some(from)) => {
+                f(from..start)?;
+                run = None;
+            }
+            (false, None) => run = Some(start),
+            _ => {}
+        }
+        start += grain.len();
+    }
+    run.map_or(Ok(()), |from| f(from..buf.len()))
+}
+
+fn is_zero(bytes: &[u8]) -> bool {
+    // Wide comparisons even without optimisation of this crate: memcmp does the work.
+    const ZEROS: [u8; 4096] = [0; 4096];
+    bytes.chunks(ZEROS.len()).all(|c| *c == ZEROS[..c.len()])
+}
+
+/// Does `work` for every piece, `JOBS` at a time. The first failure, or a cancelled run, ends it.
+fn run(ranges: &[Range<u64>], p: &Progress, work: impl Fn(&mut [u8], u64) -> Result<()> + Sync) -> Result<()> {
+    let list = pieces(ranges);
+    let total: u64 = list.iter().map(|r| r.end - r.start).sum();
+    let (next, done, stop) = (AtomicUsize::new(0), AtomicU64::new(0), AtomicBool::new(false));
+    let failure: Mutex<Option<Error>> = Mutex::new(None);
+    let worker = || {
+        let mut buf = vec![0; PIECE as usize];
+        while !stop.load(Ordering::SeqCst) {
+            let Some(r) = list.get(next.fetch_add(1, Ordering::SeqCst)) else { return };
+            let len = r.end - r.start;
+            let outcome = work(&mut buf[..len as usize], r.start)
+                .and_then(|()| p.update(done.fetch_add(len, Ordering::SeqCst) + len, total));
+            if let Err(e) = outcome {
+                stop.store(true, Ordering::SeqCst);
+                failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(e);
+            }
+        }
+    };
+    std::thread::scope(|s| {
+        for _ in 1..JOBS.min(list.len()) {
+            s.spawn(worker);
+        }
+        worker();
+    });
+    failure.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
+}
+
+impl Live {
+    /// What is allocated in an image, its parent's data counted.
+    fn allocated_in_image(&self, image: &Image, of: &SourceSpec, p: &Progress) -> Result<Vec<Range<u64>>> {
+        let error = |e| self.image_error(e, of);
+        let size = image.size().map_err(error)?;
+        let fast = fast_diff(image).map_err(error)?;
+        let window = if fast { size.max(1) } else { WINDOW };
+        let mut list = Vec::new();
+        let mut start = 0;
+        while start < size {
+            p.cancel.check()?;
+            let end = size.min(start + window);
+            let mut collect = |offset: u64, length: u64, exists: bool| {
+                if exists {
+                    push(&mut list, offset..(offset + length).min(size));
+                }
+                !p.cancel.is_set()
+            };
+            match image.diff(None, start..end, true, fast, &mut collect) {
+                Ok(()) => {}
+                Err(Errno(libc::ECANCELED)) => return Err(Error::interrupted()),
+                // Whatever the diff cannot do, reading all of it can.
+                Err(_) => return Ok(std::iter::once(0..size).collect()),
+            }
+            start = end;
+        }
+        Ok(list)
+    }
+
+    fn read_image_piece(&self, image: &Image, of: &SourceSpec, buf: &mut [u8], offset: u64) -> Result<()> {
+        match image.read_at(buf, offset, true) {
+            Ok(n) if n == buf.len() => Ok(()),
+            Ok(_) => Err(Error::failed(format!("ends before byte {}", offset + buf.len() as u64)).subject(of)),
+            Err(e) => Err(self.image_error(e, of)),
+        }
+    }
+
+    fn write_image_piece(&self, image: &Image, to: &ImageSpec, buf: &[u8], offset: u64, sparse: u64) -> Result<()> {
+        data(buf, sparse as usize, |r| {
+            let at = offset + r.start as u64;
+            image.write_at(&buf[r], at, true).map_err(|e| self.image_error(e, to))
+        })
+    }
+
+    pub(super) fn rbd_copy(&self, from: &SourceSpec, to: &ImageSpec, o: &ImageOpts, p: &Progress) -> Result<()> {
+        let source = self.open_image(from)?;
+        let options = self.options_like(&source, from, o)?;
+        if self.rbd_exists(to)? {
+            return Err(image_exists(to));
+        }
+        let error = |e| self.image_error(e, from);
+        let size = source.size().map_err(error)?;
+        let meta = source.metadata_list().map_err(error)?;
+        let ranges = self.allocated_in_image(&source, from, p).map_err(|e| e.subject(to))?;
+        let sparse = o.sparse_size.unwrap_or(SPARSE);
+        let target = self.new_image_target(to, size, &options)?;
+        let fill = || {
+            for (key, value) in &meta {
+                target.metadata_set(key, value).map_err(|e| self.image_error(e, to))?;
+            }
+            run(&ranges, p, |buf, offset| {
+                self.read_image_piece(&source, from, buf, offset)?;
+                self.write_image_piece(&target, to, buf, offset, sparse)
+            })?;
+            target.flush().map_err(|e| self.image_error(e, to))
+        };
+        let outcome = fill();
+        self.settle_image(outcome, target, to)
+    }
+
+    /// Closes a filled image, and removes it when it could not be filled.
+    fn settle_image(&self, outcome: Result<()>, target: Image, to: &ImageSpec) -> Result<()> {
+        drop(target);
+        outcome.map_err(|e| {
+            self.discard_image(to);
+            e.subject(to)
+        })
+    }
+
+    pub(super) fn rbd_import(&self, path: &Path, to: &ImageSpec, o: &ImageOpts, p: &Progress) -> Result<()> {
+        let options = self.import_options(o)?;
+        let shown = &path.display().to_string();
+        let error = |e: std::io::Error| Error::from(e).subject(shown);
+        let mut file = File::open(path).map_err(error)?;
+        if file.metadata().map_err(error)?.is_dir() {
+            return Err(Error::invalid("is a directory").subject(shown));
+        }
+        refuse_formats(&file).map_err(|e| e.subject(shown))?;
+        // The end is known of block devices too, whose metadata say 0.
+        let size = file.seek(SeekFrom::End(0)).map_err(error)?;
+        let ranges = file_data(&file, size);
+        let sparse = o.sparse_size.unwrap_or(SPARSE);
+        let target = self.new_image_target(to, size, &options)?;
+        let outcome = run(&ranges, p, |buf, offset| {
+            file.read_exact_at(buf, offset).map_err(error)?;
+            self.write_image_piece(&target, to, buf, offset, sparse)
+        })
+        .and_then(|()| target.flush().map_err(|e| self.image_error(e, to)));
+        self.settle_image(outcome, target, to)
+    }
+
+    pub(super) fn rbd_export(&self, from: &SourceSpec, path: &Path, p: &Progress) -> Result<()> {
+        let source = self.open_image(from)?;
+        let size = source.size().map_err(|e| self.image_error(e, from))?;
+        let ranges = self.allocated_in_image(&source, from, p).map_err(|e| e.subject(from))?;
+        let shown = &path.display().to_string();
+        let error = |e: std::io::Error| Error::from(e).subject(shown);
+        let file = File::create_new(path).map_err(error)?;
+        let fill = || {
+            file.set_len(size).map_err(error)?;
+            run(&ranges, p, |buf, offset| {
+                self.read_image_piece(&source, from, buf, offset)?;
+                data(buf, 4096, |r| file.write_all_at(&buf[r.clone()], offset + r.start as u64).map_err(error))
+            })?;
+            file.sync_all().map_err(error)
+        };
+        fill().map_err(|e| {
+            // Ours: `create_new` has made it.
+            let _ = std::fs::remove_file(path);
+            e.subject(from)
+        })
+    }
+}
+
+/// A disk in a format of its own would be imported as it is, and no guest would boot from it.
+pub(in crate::bindings::rbd) fn refuse_formats(file: &File) -> Result<()> {
+    let mut magic = [0; 8];
+    let n = file.read_at(&mut magic, 0)?;
+    let known: [(&[u8], &str); 4] =
+        [(b"QFI\xfb", "qcow2"), (b"KDMV", "vmdk"), (b"vhdxfile", "vhdx"), (b"conectix", "vpc")];
+    match known.iter().find(|(m, _)| magic[..n].starts_with(m)) {
+        Some((_, name)) => Err(Error::invalid(format!("is a {name} image, not a raw disk"))
+            .hint(format!("`qemu-img convert -f {name} -O raw FILE FILE.raw` first"))),
+        None => Ok(()),
+    }
+}
+
+/// What a file holds beside its holes; all of it where the filesystem cannot say.
+fn file_data(file: &File, size: u64) -> Vec<Range<u64>> {
+    let mut list = Vec::new();
+    let mut at = 0;
+    while at < size {
+        let Ok(start) = lseek(file, at as i64, Whence::SeekData) else {
+            // ENXIO: nothing but a hole from here on. Anything else: unknown, so data.
+            if !matches!(nix::errno::Errno::last(), nix::errno::Errno::ENXIO) {
+                push(&mut list, at..size);
+            }
+            break;
+        };
+        let end = lseek(file, start, Whence::SeekHole).map_or(size, |e| (e as u64).min(size));
+        push(&mut list, start as u64..end);
+        at = end.max(at + 1);
+    }
+    list
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_lie_in_one_object() {
+        let mut list = Vec::new();
+        push(&mut list, 0..10);
+        push(&mut list, 10..PIECE + 5);
+        push(&mut list, 3 * PIECE..3 * PIECE + 1);
+        assert_eq!(pieces(&list), [0..PIECE, PIECE..PIECE + 5, 3 * PIECE..3 * PIECE + 1]);
+    }
+
+    #[test]
+    fn only_what_is_not_zero() {
+        let mut buf = vec![0u8; 40];
+        (buf[9], buf[17], buf[39]) = (1, 1, 1);
+        let mut found = Vec::new();
+        data(&buf, 8, |r| {
+            found.push(r);
+            Ok(())
+        })
+        .expect("data");
+        assert_eq!(found, [8..24, 32..40]);
+    }
+
+    #[test]
+    fn a_stop_ends_the_loop() {
+        let p = Progress::new(Default::default(), |_, _| {});
+        let seen = AtomicUsize::new(0);
+        let e = run(std::slice::from_ref(&(0..100 * PIECE)), &p, |_, _| {
+            if seen.fetch_add(1, Ordering::SeqCst) == 3 {
+                p.cancel.set();
+            }
+            Ok(())
+        });
+        assert_eq!(e.map_err(|e| e.kind).err(), Some(crate::error::Kind::Interrupted));
+        assert!(seen.load(Ordering::SeqCst) < 20);
+    }
+
+    #[test]
+    fn holes_of_a_file() {
+        let file = tempfile::tempfile().expect("a file");
+        file.set_len(64 << 20).expect("length");
+        file.write_all_at(b"x", 32 << 20).expect("write");
+        let ranges = file_data(&file, 64 << 20);
+        assert!(ranges.iter().any(|r| r.contains(&(32 << 20))));
+        assert!(ranges.iter().map(|r| r.end - r.start).sum::<u64>() < 32 << 20, "{ranges:?}");
+    }
+}
