@@ -1,0 +1,86 @@
+//! Failures and deaths at any moment: nothing is left, nothing else is touched.
+
+use crate::site::{Site, site, wait, zs};
+use std::time::Duration;
+
+const VM: &str = "z-k8s-n-3";
+
+fn clone_with(site: &Site, fault: &str) -> crate::site::Run {
+    site.zs_with(&["clone.rhai", VM], &[("ZS_FAULT", fault)])
+}
+
+/// How many operations a clone has, as its plan counts them.
+fn operations(site: &Site) -> usize {
+    let plan = site.zs(&["-n", "--json", "clone.rhai", VM]).ok();
+    plan.out.lines().filter(|l| l.contains("\"event\":\"plan\"")).count()
+}
+
+/// `ZS_LAB_ALL=1` tries each operation; else the first and last ones and one in the guest: each costs an appliance.
+fn chosen(n: usize) -> Vec<usize> {
+    let all = std::env::var_os("ZS_LAB_ALL").is_some();
+    (1..=n).filter(|i| all || *i <= 3 || *i + 1 >= n).collect()
+}
+
+#[test]
+fn an_operation_fails() {
+    let Some(site) = site() else { return };
+    let before = site.state();
+    let n = operations(&site);
+    assert!(n > 8, "{n} operations");
+    for i in chosen(n) {
+        let run = clone_with(&site, &format!("fail:{i}"));
+        assert_eq!(run.code, 1, "fail:{i}\n{}{}", run.out, run.err);
+        assert!(run.err.contains("left behind: nothing"), "fail:{i}\n{}", run.err);
+        assert_eq!(site.state(), before, "fail:{i}");
+    }
+    site.settled();
+}
+
+#[test]
+fn zs_dies_at_an_operation() {
+    let Some(site) = site() else { return };
+    let before = site.state();
+    let n = operations(&site);
+    for i in chosen(n) {
+        for how in ["kill", "gap"] {
+            let run = clone_with(&site, &format!("{how}:{i}"));
+            assert_eq!(run.code, 128 + 9, "{how}:{i}\n{}{}", run.out, run.err);
+            site.zs(&["recover"]).ok();
+            assert_eq!(site.state(), before, "{how}:{i}");
+        }
+    }
+    site.settled();
+}
+
+/// At moments of the clock, not of ours: before, in and after the start of the appliance.
+#[test]
+fn interrupted() {
+    let Some(site) = site() else { return };
+    let before = site.state();
+    for ms in [30, 120, 250, 500, 2_000, 9_000] {
+        let child = zs().args(["clone.rhai", VM]).spawn().expect("zs");
+        std::thread::sleep(Duration::from_millis(ms));
+        site.sh(&format!("kill -INT {}", child.id()));
+        let run = wait(child);
+        assert_eq!(run.code, 130, "after {ms} ms\n{}{}", run.out, run.err);
+        assert!(run.took < Duration::from_secs(20), "after {ms} ms it took {:?}", run.took);
+        assert_eq!(site.state(), before, "after {ms} ms\n{}", run.err);
+    }
+    site.settled();
+}
+
+#[test]
+fn killed() {
+    let Some(site) = site() else { return };
+    let before = site.state();
+    for ms in [60, 200, 350, 1_500, 8_000] {
+        let mut child = zs().args(["clone.rhai", VM]).spawn().expect("zs");
+        std::thread::sleep(Duration::from_millis(ms));
+        child.kill().expect("killed");
+        let run = wait(child);
+        assert_eq!(run.code, 128 + 9, "after {ms} ms");
+        site.zs(&["recover"]).ok();
+        assert_eq!(site.state(), before, "after {ms} ms");
+    }
+    site.settled();
+}

@@ -1,0 +1,12 @@
+//! zs on the real lab, from outside: the binary, the lab's own tools to look at what it did.
+//!
+//! `lab/test` brings the lab up and sets `ZS_LAB=1`. The tests take turns: they share one template.
+
+mod bare;
+mod clone;
+mod crash;
+mod input;
+mod pool;
+mod race;
+mod services;
+mod site;
