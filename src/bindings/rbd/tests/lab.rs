@@ -37,6 +37,44 @@ fn a_stopped_copy_leaves_nothing() {
     assert!(!out.exists());
 }
 
+/// librbd alone would say 0 to several of those that rename to one name at the same time.
+#[test]
+fn one_of_many_gets_a_name() {
+    if !on_lab() {
+        return;
+    }
+    let pool = LabPool::new();
+    let image = |n: &str| ImageSpec::new(&pool.name, n);
+    let sites: Vec<_> = (0..4).map(|_| live("admin", None)).collect();
+    for round in 0..10 {
+        let taken = image("taken");
+        let results: Vec<_> = std::thread::scope(|scope| {
+            let renaming: Vec<_> = sites
+                .iter()
+                .enumerate()
+                .map(|(n, s)| {
+                    let (from, taken) = (image(&format!("from-{round}-{n}")), &taken);
+                    Write::create(s, &from, MIB, &small()).expect("create");
+                    let id = Read::info(s, &from).expect("info").id;
+                    scope.spawn(move || (id, s.rename(&from, taken)))
+                })
+                .collect();
+            renaming.into_iter().map(|r| r.join().expect("renamed")).collect()
+        });
+        let holder = Read::info(&*pool.admin, &taken).expect("info").id;
+        for (id, r) in results {
+            match r {
+                Ok(()) => assert_eq!(id, holder, "round {round}"),
+                Err(e) => assert_eq!((e.kind, e.subject), (Kind::Exists, taken.to_string()), "round {round}"),
+            }
+        }
+        pool.admin.remove(&taken, &none()).expect("remove");
+    }
+    for name in names(&*pool.admin, &pool.name) {
+        pool.admin.remove(&image(&name), &none()).expect("the losers kept their names");
+    }
+}
+
 #[test]
 fn watchers_are_the_others() {
     if !on_lab() {
