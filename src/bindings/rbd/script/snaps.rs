@@ -64,8 +64,12 @@ pub mod functions {
         const OP: &str = "rbd.snap_rm";
         let spec: SnapSpec = parse(OP, snap)?;
         let undo = Undo::Impossible { command: format!("(snapshot {spec} is gone for good)") };
-        // The one that zs shares between clones is renewed at need.
-        let own = spec.snap == "zs" || spec.snap.starts_with("zs-");
+        // The one that zs shares between clones is renewed at need; std/clone renames its older generations by their id.
+        let older = spec.snap.starts_with("zs-") && {
+            let there = rbd.0.rbd().snap_ls(&spec.image, false).raise(OP)?;
+            there.iter().any(|s| s.name == spec.snap && s.name == format!("zs-{}", s.id))
+        };
+        let own = spec.snap == "zs" || older;
         let (op, undo) = match rbd.0.gate.within(&spec.image) {
             Some(within) => (Op::change(OP, &spec), within),
             None if own => (Op::change(OP, &spec), Undo::Keep { what: format!("{spec} is made anew at need") }),
