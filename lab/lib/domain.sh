@@ -47,7 +47,11 @@ domain_xml() {
 
 random_mac() { printf '52:54:00:%02x:%02x:%02x\n' $((RANDOM % 256)) $((RANDOM % 256)) $((RANDOM % 256)); }
 
-# domain_define FILE NAME UUID MAC
+# domain_define FILE NAME UUID MAC. Twice: libvirt appends the controllers it adds, and sorts them when it reads
+# the definition again, so the first dumpxml would differ from the one after a restart.
 domain_define() {
-    domain_exists "$2" || domain_xml "$@" | virsh -q define --validate /dev/stdin
+    domain_exists "$2" || {
+        domain_xml "$@" | virsh -q define --validate /dev/stdin
+        virsh dumpxml --inactive --security-info "$2" | virsh -q define /dev/stdin
+    }
 }

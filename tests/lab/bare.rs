@@ -10,7 +10,7 @@ fn without_the_libraries() {
         site.try_sh(&format!(
             "root=$(mktemp -d); trap 'rm -rf $root' EXIT
              for file in {zs} $(ldd {zs} | grep -o '/lib[^ ]*'); do install -D $file $root$file; done
-             chroot $root {zs} -e '{code}' 2>&1"
+             env -i $(command -v chroot) $root {zs} -e '{code}' 2>&1"
         ))
     };
     assert_eq!(run("1 + 1"), (true, "2\n".into()));

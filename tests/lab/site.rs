@@ -131,13 +131,13 @@ impl Site {
         (run.status.success(), text)
     }
 
-    /// All that a run could leave behind or spoil, as lines.
+    /// All that a run could leave behind or spoil, as lines. The template's snapshot `zs` is what clones share.
     pub fn state(&self) -> String {
         self.sh(&format!(
             "virsh -q list --all
              rbd ls {POOL} | sort
              rbd trash ls --all {POOL}
-             rbd snap ls {POOL}/{TEMPLATE} | awk '{{print $2, $3, $5}}'
+             rbd snap ls --all {POOL}/{TEMPLATE} | awk 'NR > 1 && $2 != \"zs\" {{print $2, $3}}'
              rbd image-meta ls {POOL}/{TEMPLATE} 2>/dev/null
              virsh dumpxml {TEMPLATE} | sha256sum
              ls $LAB_DIR/libvirt/lib/qemu/nvram

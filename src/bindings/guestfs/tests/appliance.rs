@@ -4,31 +4,28 @@ use super::*;
 use crate::bindings::Live;
 use crate::bindings::ceph::tests::{live, on_lab, unique};
 use crate::bindings::rbd;
-use crate::bindings::spec::Cancel;
+use crate::bindings::spec::{Cancel, SnapSpec};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 const POOL: &str = "libvirt-pool";
 
-/// A clone of the lab's template that goes when the test ends, however it ends.
+/// A clone of the lab's template that goes when the test ends, however it ends, and the snapshot with it.
 pub struct Clone {
     pub live: Arc<Live>,
     pub image: ImageSpec,
+    snap: SnapSpec,
 }
 
 impl Clone {
     pub fn new() -> Clone {
         let live = Arc::new(live("libvirt", std::env::var_os("CEPH_CONF").map(Into::into)));
-        let template = ImageSpec::new(POOL, "z-ubuntu20-rbd");
-        let snap = template.at("zs-test");
-        match rbd::api::Write::snap_create(&*live, &snap) {
-            Err(e) if e.kind != Kind::Exists => panic!("{e}"),
-            _ => {}
-        }
         let image = ImageSpec::new(POOL, &unique("guest"));
+        let snap = ImageSpec::new(POOL, "z-ubuntu20-rbd").at(&image.image);
+        rbd::api::Write::snap_create(&*live, &snap).expect("snapshot");
         rbd::api::Write::clone_image(&*live, &snap, &image, &Default::default()).expect("clone");
-        Clone { live, image }
+        Clone { live, image, snap }
     }
 
     fn watchers(&self) -> usize {
@@ -39,7 +36,9 @@ impl Clone {
 impl Drop for Clone {
     fn drop(&mut self) {
         self.live.guests.close_all();
-        if let Err(e) = rbd::api::Write::remove(&*self.live, &self.image, &Progress::none()) {
+        let removed = rbd::api::Write::remove(&*self.live, &self.image, &Progress::none())
+            .and_then(|()| rbd::api::Write::snap_rm(&*self.live, &self.snap));
+        if let Err(e) = removed {
             eprintln!("left behind: {e}");
         }
     }
