@@ -6,6 +6,7 @@ use crate::bindings::spec::{Cancel, Progress};
 use crate::error::{Error, Result};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use serde_json::{Map, Value, json};
+use std::collections::HashMap;
 use std::io::{BufRead, IsTerminal, Write};
 use std::sync::Mutex;
 use std::time::Duration;
@@ -27,13 +28,15 @@ pub struct Events {
     bars: Option<MultiProgress>,
     /// The operations of a plan, in order, for `--expect-no-changes` and tests.
     planned: Mutex<Vec<Op>>,
+    /// What the script itself says about how far it is, by its label.
+    steps: Mutex<HashMap<String, Progress>>,
     stdin_is_script: bool,
 }
 
 impl Events {
     pub fn new(json: bool, verbosity: Verbosity, color: bool, stdin_is_script: bool) -> Events {
         let bars = (!json && verbosity > Verbosity::Quiet && std::io::stderr().is_terminal()).then(MultiProgress::new);
-        Events { json, verbosity, color, bars, planned: Mutex::new(Vec::new()), stdin_is_script }
+        Events { json, verbosity, color, bars, planned: Mutex::default(), steps: Mutex::default(), stdin_is_script }
     }
 
     /// For tests and for tools that have nobody to tell.
@@ -175,6 +178,17 @@ impl Events {
             bar.set_length(total);
             bar.set_position(done);
         })
+    }
+
+    /// Says how far a script's own work is; it is no longer shown once all is done.
+    pub fn step(&self, label: &str, done: u64, total: u64, cancel: &Cancel) -> Result<()> {
+        let mut steps = lock(&self.steps);
+        let progress = steps.entry(label.into()).or_insert_with(|| self.progress_named(label, None, cancel.clone()));
+        let updated = progress.update(done, total);
+        if done >= total {
+            steps.remove(label);
+        }
+        updated
     }
 
     /// Asks on the terminal; the default answer is no.

@@ -38,6 +38,7 @@ pub const KINDS: &[(&str, &str)] = &[
     ("command", "a command"),
     ("on", "true or false"),
     ("count", "a whole number"),
+    ("total", "the number of all there are"),
     ("mode", "permission bits: 0o644"),
     ("uid", "a user number"),
     ("gid", "a group number"),

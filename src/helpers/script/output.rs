@@ -45,6 +45,25 @@ pub mod functions {
         String::new()
     }
 
+    /// Says how far the script is with a piece of work: a bar on a terminal, an event `progress` as JSON.
+    ///
+    /// The bar goes when `count` has reached `total`. Calls of the backends that take long show their own.
+    /// # Errors
+    /// `invalid` below 0; `interrupted` after Ctrl-C.
+    /// # Example
+    /// ```rhai
+    /// for i in 1..=3 { progress("checksums", i, 3); }
+    /// ```
+    #[rhai_fn(name = "progress", return_raw)]
+    pub fn progress(ctx: NativeCallContext, text: &str, count: i64, total: i64) -> RhaiResultOf<()> {
+        let host = host_of(&ctx)?;
+        let [done, total] = [count, total].map(u64::try_from);
+        let (Ok(done), Ok(total)) = (done, total) else {
+            return Err(throw(Error::invalid("counts from 0 up").op("progress").subject(text)));
+        };
+        host.events.step(text, done, total, &host.cancel).raise("progress")
+    }
+
     /// Asks the operator; no is an error of kind `denied`. In a plan, and with `--yes`, the answer is yes.
     ///
     /// A yes holds for all destructive steps of the transaction.
