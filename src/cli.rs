@@ -13,6 +13,7 @@ use crate::host::rights::Rights;
 use crate::host::scripts::{self, Source};
 use crate::host::{Host, engine, recover, registry, values};
 use clap::{CommandFactory, Parser, Subcommand};
+use nix::sys::signal::{SigSet, Signal};
 use rhai::{Dynamic, EvalAltResult, FnPtr, Scope};
 use std::io::{IsTerminal, Read};
 use std::path::PathBuf;
@@ -95,6 +96,8 @@ enum Command {
 
 /// Runs zs; the exit code.
 pub fn main() -> u8 {
+    // A signal that comes while zs is starting waits until there is somebody to answer it with exit code 130.
+    let _ = stopping().thread_block();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(e) => {
@@ -117,6 +120,10 @@ pub fn main() -> u8 {
         (_, true) => Verbosity::Verbose,
         _ => Verbosity::Normal,
     };
+    // What waits for nobody's answer, or for its standard input, ends as any program does.
+    if cli.eval.is_none() && !matches!(cli.command, Some(Command::Other(_))) {
+        let _ = stopping().thread_unblock();
+    }
     let stdin_is_script = cli.eval.is_none() && cli.command.is_none();
     let events = Arc::new(Events::new(cli.json, verbosity, color, stdin_is_script));
     match dispatch(&cli, &events) {
@@ -304,8 +311,30 @@ fn finish(host: &Host, failure: &Failure, source: &Source, verbose: bool, is_eva
     code
 }
 
+/// The signals that end a run.
+fn stopping() -> SigSet {
+    SigSet::from_iter([Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP])
+}
+
+/// `nohup` asks that a hangup does nothing, by ignoring it before it starts a command.
+fn hangup_is_ignored() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|l| l.strip_prefix("SigIgn:"));
+    let mask = ignored.and_then(|l| u64::from_str_radix(l.trim(), 16).ok()).unwrap_or(0);
+    mask & (1 << (Signal::SIGHUP as u64 - 1)) != 0
+}
+
 /// Runs `f` on its own thread. The first signal asks it to stop and waits for the rollback; the second leaves at once.
 fn with_signals(cancel: &Cancel, events: &Arc<Events>, f: impl FnOnce() -> u8 + Send + 'static) -> Result<u8> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    let (mut int, mut term, mut hup) = {
+        let _inside = runtime.enter();
+        let hup = if hangup_is_ignored() { None } else { Some(signal(SignalKind::hangup())?) };
+        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?, hup)
+    };
+    // Before the script's thread: its children would inherit the mask.
+    let _ = stopping().thread_unblock();
     let (done, finished) = tokio::sync::oneshot::channel();
     let thread = std::thread::Builder::new()
         .name("script".into())
@@ -316,14 +345,7 @@ fn with_signals(cancel: &Cancel, events: &Arc<Events>, f: impl FnOnce() -> u8 + 
             code
         })
         .map_err(|e| Error::from(e).op("run"))?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
     runtime.block_on(async {
-        use tokio::signal::unix::{SignalKind, signal};
-        let signals = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()].map(signal);
-        let [Ok(mut int), Ok(mut term), Ok(mut hup)] = signals else {
-            let _ = finished.await;
-            return;
-        };
         let mut finished = finished;
         let mut told = false;
         loop {
@@ -331,7 +353,7 @@ fn with_signals(cancel: &Cancel, events: &Arc<Events>, f: impl FnOnce() -> u8 + 
                 _ = &mut finished => return,
                 _ = int.recv() => {}
                 _ = term.recv() => {}
-                _ = hup.recv() => {}
+                _ = async { hup.as_mut()?.recv().await }, if hup.is_some() => {}
             }
             if told {
                 events.err("left at once, with the rollback undone: zs recover finishes it");
