@@ -171,9 +171,11 @@ fn typed(kind: Option<&str>, value: &str) -> Result<Dynamic> {
         }
         Some("vms") => super::names::expand(value)?.into_iter().map(Dynamic::from).collect::<Array>().into(),
         Some("address") => {
-            super::names::check_address(value)?;
+            super::net::address(value)?;
             value.into()
         }
+        Some("ip") => super::net::plain(value)?.to_string().into(),
+        Some("mac") => super::net::mac(value)?.into(),
         Some(other) => return Err(Error::invalid(format!("there is no kind of argument `{other}`"))),
     })
 }

@@ -1,10 +1,10 @@
 //! The list of planned VMs: hosts.csv as people keep it, with ragged rows, blanks, BOM, CRLF and a Chinese header.
 
+use super::net;
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
-use std::net::IpAddr;
 
-/// One row. Fields that a row lacks are `None`; what cannot be read as a number stays in `raw`.
+/// One row. Fields that a row lacks are `None`, as are those that cannot be read.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Row {
     /// In the file, from 1.
@@ -23,6 +23,8 @@ pub struct Row {
     pub disk: Option<i64>,
     pub numa: Option<String>,
     pub note: Option<String>,
+    /// Cells that are there and cannot be read, by field: an error once they are needed.
+    pub unreadable: std::collections::BTreeMap<String, String>,
     /// All columns as written, by the file's own header.
     pub raw: std::collections::BTreeMap<String, String>,
 }
@@ -105,25 +107,33 @@ impl Inventory {
                 continue;
             };
             row.raw.insert(header.clone(), cell.clone());
-            // What is no number matters only when it is used: the script says so then.
-            match *field {
-                Some("name") => row.name.clone_from(cell),
-                Some("layer") => row.layer = cell.parse().ok(),
-                Some("ip") => {
-                    let (ip, prefix) = cell.split_once('/').unwrap_or((cell, ""));
-                    match ip.parse::<IpAddr>() {
-                        Ok(ip) => row.ip = Some(ip.to_string()),
-                        Err(_) => self.findings.push(format!("{place}: `{cell}` is not an IP address")),
+            let Some(field) = *field else { continue };
+            let readable = match field {
+                "name" => {
+                    row.name.clone_from(cell);
+                    // csv takes all lines up to the next quote, or the end, for one cell.
+                    if cell.contains('\n') {
+                        self.findings.push(format!("{place}: a name of several lines: is a quote not closed?"));
                     }
-                    row.prefix = prefix.parse().ok();
+                    true
                 }
-                Some("mac") => row.mac = Some(cell.to_lowercase()),
-                Some("vcpus") => row.vcpus = cell.parse().ok().filter(|n| *n > 0),
-                Some("memory") => row.memory = gib(cell),
-                Some("disk") => row.disk = gib(cell),
-                Some("numa") => row.numa = Some(cell.clone()),
-                Some("note") => row.note = Some(cell.clone()),
-                _ => {}
+                "ip" => {
+                    match net::address(cell) {
+                        Ok((ip, prefix)) => (row.ip, row.prefix) = (Some(ip.to_string()), prefix.map(i64::from)),
+                        Err(e) => self.findings.push(format!("{place}: `{cell}` {}", e.message)),
+                    }
+                    true
+                }
+                "layer" => read(&mut row.layer, cell.parse().ok()),
+                "mac" => read(&mut row.mac, net::mac(cell).ok()),
+                "vcpus" => read(&mut row.vcpus, cell.parse().ok().filter(|n| *n > 0)),
+                "memory" => read(&mut row.memory, gib(cell)),
+                "disk" => read(&mut row.disk, gib(cell)),
+                "numa" => read(&mut row.numa, Some(cell.clone())),
+                _ => read(&mut row.note, Some(cell.clone())),
+            };
+            if !readable {
+                row.unreadable.insert(field.into(), cell.clone());
             }
         }
         if row.name.is_empty() {
@@ -154,6 +164,12 @@ impl Inventory {
     }
 }
 
+/// Fills a field; `false` when the cell could not be read.
+fn read<T>(field: &mut Option<T>, value: Option<T>) -> bool {
+    *field = value;
+    field.is_some()
+}
+
 /// The seed counts memory and disks in GiB; with a unit it is what it says. `None` for "512HDD".
 fn gib(cell: &str) -> Option<i64> {
     let bytes = match cell.parse::<f64>() {
@@ -179,7 +195,7 @@ mod tests {
         assert_eq!((r.name.as_str(), r.ip.as_deref(), r.vcpus), ("z-k8s-m-3", Some("192.168.6.103"), Some(2)));
         assert_eq!((r.memory, r.disk, r.line), (Some(4 << 30), None, 2));
         assert_eq!(i.rows[1].name, "z-centos6");
-        assert_eq!(i.rows[2].disk, None);
+        assert_eq!((i.rows[2].disk, i.rows[2].unreadable.get("disk").map(String::as_str)), (None, Some("128 SD")));
         assert!(i.findings.is_empty(), "{:?}", i.findings);
     }
 
@@ -188,6 +204,8 @@ mod tests {
         let text = "name,ip\na,10.0.0.1\nb,10.0.0.1\na,10.0.0.2\nc,nonsense\n,10.0.0.9\n";
         let i = parse("h.csv", text.as_bytes()).expect("an inventory");
         assert_eq!(i.findings.len(), 4, "{:?}", i.findings);
+        let open = parse("h.csv", b"name,ip\n\"a,10.0.0.1\nb,10.0.0.2\n").expect("an inventory");
+        assert!(open.findings.iter().any(|f| f.contains("quote")), "{:?}", open.findings);
         assert!(parse("h.csv", b"name,ip\n\xc4\xe3,1\n").is_err());
     }
 }

@@ -3,6 +3,7 @@
 pub mod args;
 pub mod inventory;
 pub mod names;
+pub mod net;
 pub mod script;
 pub mod units;
 pub mod xml;
@@ -15,7 +16,7 @@ use std::sync::Arc;
 pub use script::register;
 
 /// The names that are always there, beside the four namespaces.
-pub const NAMES: &[&str] = &["args", "inventory", "log", "site", "uuid", "xml", "names", "time"];
+pub const NAMES: &[&str] = &["args", "inventory", "log", "site", "uuid", "xml", "names", "net", "time"];
 
 pub fn handles(host: &Arc<Host>) -> HashMap<&'static str, Dynamic> {
     HashMap::from([
@@ -26,6 +27,7 @@ pub fn handles(host: &Arc<Host>) -> HashMap<&'static str, Dynamic> {
         ("uuid", Dynamic::from(script::UuidHandle)),
         ("xml", Dynamic::from(script::XmlHandle)),
         ("names", Dynamic::from(script::Names)),
+        ("net", Dynamic::from(script::Net)),
         ("time", Dynamic::from(script::Time)),
     ])
 }

@@ -1,7 +1,6 @@
 //! zs' own rules for names, and ranges of them.
 
 use crate::error::{Error, Result};
-use std::net::IpAddr;
 
 /// `[A-Za-z0-9][A-Za-z0-9._-]{0,62}`: a domain, an image, a hostname and a file name at once.
 pub fn check_vm(name: &str) -> Result<()> {
@@ -20,18 +19,6 @@ pub fn check_vm(name: &str) -> Result<()> {
     Err(Error::invalid(why).subject(format!("{name:?}")).hint(
         "names begin with a letter or digit and go on with letters, digits, `.`, `_`, `-`: they become a hostname, an image and a file",
     ))
-}
-
-/// `192.168.6.103` or `192.168.6.103/24`.
-pub fn check_address(text: &str) -> Result<()> {
-    let (ip, prefix) = text.split_once('/').map_or((text, None), |(i, p)| (i, Some(p)));
-    let ip: IpAddr = ip.parse().map_err(|_| Error::invalid("is not an IP address").subject(text))?;
-    let most = if ip.is_ipv4() { 32 } else { 128 };
-    match prefix.map(str::parse::<u8>) {
-        None => Ok(()),
-        Some(Ok(p)) if p <= most => Ok(()),
-        Some(_) => Err(Error::invalid(format!("has no prefix length of 0 to {most}")).subject(text)),
-    }
 }
 
 /// `z-{1..3}` is z-1, z-2, z-3; `{08..10}` keeps its width; several ranges multiply. Each name is checked.
@@ -79,11 +66,5 @@ mod tests {
         assert_eq!(expand("a{1..2}b{1..2}").expect("a range").len(), 4);
         assert!(expand("n-{3..1}").is_err() && expand("n-{1..").is_err() && expand("n-{a..b}").is_err());
         assert!(expand("n-{1..99999999}").is_err());
-    }
-
-    #[test]
-    fn addresses() {
-        assert!(check_address("192.168.6.1").is_ok() && check_address("192.168.6.1/24").is_ok());
-        assert!(check_address("192.168.6.1/33").is_err() && check_address("192.168.6").is_err());
     }
 }

@@ -2,6 +2,7 @@
 
 mod flow;
 mod input;
+mod net;
 mod output;
 mod values;
 mod xml;
@@ -28,6 +29,8 @@ pub struct XmlHandle;
 #[derive(Clone)]
 pub struct Names;
 #[derive(Clone)]
+pub struct Net;
+#[derive(Clone)]
 pub struct Time;
 
 /// Seconds as a number, or text such as "5m".
@@ -51,6 +54,7 @@ fn pause(cancel: &Cancel, time: Duration) -> Result<(), Error> {
 pub fn register(engine: &mut rhai::Engine) {
     for module in [
         rhai::exported_module!(input::functions),
+        rhai::exported_module!(net::functions),
         rhai::exported_module!(output::functions),
         rhai::exported_module!(values::functions),
         rhai::exported_module!(xml::functions),

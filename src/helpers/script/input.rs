@@ -28,7 +28,7 @@ pub mod functions {
     /// - options: an array of `#{name, help, value, short, default, kind, choices, many}`; without `value` it is a flag
     /// - examples: text below the help
     ///
-    /// `kind` is text (the default), int, size (bytes), time (seconds), vm (a name), vms (a range), address, path.
+    /// `kind` is text (the default), int, size (bytes), time (seconds), vm (a name), vms (a range), address (`A` or `A/PREFIX`), ip, mac, path.
     /// # Returns
     /// A map with a value for each name, `-` as `_`; `()` for what was not given.
     /// # Errors
@@ -57,7 +57,7 @@ pub mod functions {
     /// disk without a unit are GiB.
     /// # Returns
     /// A map: `file`, `rows` (maps: `line`, `name`, `layer`, `ip`, `prefix`, `mac`, `vcpus`, `memory` and `disk` in
-    /// bytes, `numa`, `note`, `raw`), `findings` (duplicates and unreadable cells, a line each).
+    /// bytes, `numa`, `note`, `unreadable` (cells by field), `raw`), `findings` (duplicates and unreadable cells, a line each).
     /// # Errors
     /// `not_found`; `invalid` when it is not UTF-8 or not CSV.
     /// # Example

@@ -19,7 +19,7 @@ pub use forget::forget;
 pub use host_keys::new_ssh_host_keys;
 pub use hosts::{HostsEntry, set_hosts_entry};
 pub use machine_id::reset_machine_id;
-pub use names::{hostname, set_hostname};
+pub use names::{check_name as check_hostname, hostname, set_hostname};
 pub use net::{OwnAddress, SetIp, own_addresses, set_ip};
 pub use ssh::ssh_inject;
 pub use staged::Staged;
