@@ -3,6 +3,7 @@
 mod define;
 mod domain;
 mod host;
+mod nvram;
 mod secret;
 mod storage;
 
@@ -69,6 +70,7 @@ fn keep_undefined(host: &Host, info: &Domain, nvram: bool) -> Result<Undo> {
 pub fn register(engine: &mut rhai::Engine) {
     for module in [
         rhai::exported_module!(host::functions),
+        rhai::exported_module!(nvram::functions),
         rhai::exported_module!(domain::functions),
         rhai::exported_module!(define::functions),
         rhai::exported_module!(storage::functions),
