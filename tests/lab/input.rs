@@ -1,6 +1,6 @@
 //! Bad input: a clear error of the right kind, the exit code of the table, and nothing left.
 
-use crate::site::{POOL, TEMPLATE, site};
+use crate::site::{POOL, Site, TEMPLATE, site};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -31,6 +31,11 @@ fn options() {
         (&["z-k8s-m-3", "--memory", "lots"], "lots"),
         (&["z-k8s-m-3", "--vcpus", "0x"], "0x"),
         (&["z-k8s-m-3", "--ip", "192.168.6.300"], "192.168.6.300"),
+        (&["z-k8s-m-3", "--ip", "192.168.6.3/33"], "prefix"),
+        (&["z-k8s-m-3", "--gateway", "192.168.6.1/24"], "192.168.6.1/24"),
+        (&["z-k8s-m-3", "--dns", "dns"], "dns"),
+        (&["z-k8s-m-3", "--mac", "53:54:00:00:00:01"], "multicast"),
+        (&["z-k8s-m-3", "--mac", "52:54:00"], "52:54:00"),
         (&["z-k8s-m-3", "--wait", "godot"], "godot"),
         (&["z-k8s-m-1", "z-k8s-m-2", "--ip", "192.168.6.77"], "single"),
         (&["z-k8s-m-3", "-n"], "-n"),
@@ -38,6 +43,25 @@ fn options() {
     for (args, word) in cases {
         let args: Vec<&str> = std::iter::once("clone.rhai").chain(args.iter().copied()).collect();
         site.zs(&args).refused("invalid", 2).says(word);
+    }
+    // What only the site can judge; none of it is found out after something was made.
+    let mac = site.sh(&format!("virsh dumpxml {TEMPLATE} | grep -o \"mac address='[^']*\" | cut -d\\' -f2"));
+    let mac = mac.trim().to_uppercase();
+    let cases: &[(&[&str], &str, &str)] = &[
+        (&["z-k8s-m-3", "--ip", "0.0.0.0"], "invalid", "no address that a VM can have"),
+        (&["z-k8s-m-3", "--ip", "192.168.6.255/24"], "invalid", "the network itself"),
+        (&["z-k8s-m-3", "--ip", "192.168.6.112"], "invalid", "z-k8s-n-2"),
+        (&["z-k8s-m-3", "--ip", "192.168.6.9/24", "--gateway", "10.0.0.1"], "invalid", "gateway 10.0.0.1"),
+        (&["z-k8s-m-3", "--mac", &mac], "exists", TEMPLATE),
+        (&["z-k8s-m-3", "--vcpus", "0"], "invalid", "virtual CPUs"),
+        (&["z-k8s-m-3", "--memory", "2048"], "invalid", "2G"),
+        (&["a_b", "--ip", "192.168.6.9"], "invalid", "host name"),
+        (&["z-b-store-1"], "invalid", "512HDD"),
+    ];
+    for (args, kind, word) in cases {
+        let args: Vec<&str> = std::iter::once("clone.rhai").chain(args.iter().copied()).collect();
+        let run = site.zs(&args).refused(kind, 1).says(word);
+        assert!(run.err.contains("hint:"), "{args:?}: {}", run.err);
     }
     site.zs(&["clone.rhai", "z-k8s-m-3", "--disk-size", "1M"]).refused("invalid", 1).says("shrink");
     site.zs(&["clone.rhai", "z-k8s-m-3", "--from", "no-such-template"])
@@ -80,16 +104,43 @@ fn names_that_are_taken() {
     std::fs::remove_file(&nvram).expect("removed");
 }
 
+fn define(site: &Site, name: &str, devices: &str) {
+    let xml = format!(
+        "<domain type='qemu'><name>{name}</name><memory unit='MiB'>64</memory><os><type arch='x86_64'>hvm</type></os>\
+         <devices>{devices}</devices></domain>"
+    );
+    site.sh(&format!("virsh define /dev/stdin <<<\"{xml}\""));
+}
+
+/// A VM's name may look like the id of another that runs; a disk may be another VM's too.
+#[test]
+fn destroys_what_is_named_and_nothing_else() {
+    let Some(site) = site() else { return };
+    let before = site.state();
+    define(&site, "z-runs", "");
+    site.sh("virsh start z-runs");
+    let id = site.sh("virsh domid z-runs").trim().to_string();
+    site.zs(&["-y", "destroy.rhai", &id, "--force"]).refused("not_found", 1).says("no such domain");
+    assert_eq!(site.sh("virsh domstate z-runs").trim(), "running");
+
+    let disk = site.sh(&format!("virsh dumpxml --security-info {TEMPLATE}"));
+    let disk = &disk[disk.find("<disk").expect("a disk")..disk.find("</disk>").expect("its end") + 7];
+    site.sh(&format!("rbd create --size 8M {POOL}/z-shared"));
+    for name in ["z-one", "z-other"] {
+        define(&site, name, &disk.replace(&format!("{POOL}/{TEMPLATE}"), &format!("{POOL}/z-shared")));
+    }
+    site.zs(&["-y", "destroy.rhai", "z-one", "--purge"]).refused("busy", 1).says("z-other");
+    site.sh(&format!("rbd info {POOL}/z-shared"));
+    site.zs(&["destroy.rhai", "z-runs"]).refused("denied", 3).says("--yes");
+    site.sh("virsh undefine z-other");
+    site.zs(&["-y", "destroy.rhai", "z-one", "z-runs", "--purge", "--force"]).ok();
+    assert_eq!(site.state(), before);
+}
+
 #[test]
 fn templates_that_are_none() {
     let Some(site) = site() else { return };
-    let define = |name: &str, disk: &str| {
-        let xml = format!(
-            "<domain type='qemu'><name>{name}</name><memory unit='MiB'>64</memory><os><type arch='x86_64'>hvm</type></os>\
-             <devices>{disk}</devices></domain>"
-        );
-        site.sh(&format!("virsh define /dev/stdin <<<\"{xml}\""));
-    };
+    let define = |name: &str, disk: &str| define(&site, name, disk);
     define("z-diskless", "");
     site.zs(&["clone.rhai", "z-k8s-n-1", "--from", "z-diskless"]).refused("invalid", 1).says("no RBD disk");
     site.sh("virsh start z-diskless");
