@@ -5,6 +5,7 @@ use crate::error::{Error, Result};
 use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
 use aws_lc_rs::rsa::{KeyPair, KeySize};
 use rsa::pkcs8::DecodePrivateKey;
+use serde::Serialize;
 use ssh_key::private::{KeypairData, RsaKeypair};
 use ssh_key::rand_core::OsRng;
 use ssh_key::{Algorithm, EcdsaCurve, HashAlg, LineEnding, PrivateKey, PublicKey};
@@ -72,6 +73,41 @@ fn present(f: &mut dyn Files) -> Result<BTreeSet<String>> {
                 keys.insert(key.into());
             }
         }
+    }
+    Ok(keys)
+}
+
+/// A public host key of a guest.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct HostKey {
+    /// `ed25519`, `ecdsa`, `rsa`, or what the file's name says.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// `ssh-ed25519 AAAA…`, as in known_hosts.
+    pub key: String,
+    /// As `ssh-keygen -l` shows it.
+    pub fingerprint: String,
+    pub file: String,
+}
+
+/// The public host keys of sshd, of all private ones that there are; without those that nobody can read.
+///
+/// # Errors
+/// Those of reading the guest.
+pub fn ssh_host_keys(f: &mut dyn Files) -> Result<Vec<HostKey>> {
+    let mut keys = Vec::new();
+    for path in present(f)? {
+        let file = format!("{path}.pub");
+        let Some(t) = read_text(f, &file)? else { continue };
+        let Ok(public) = PublicKey::from_openssh(t.s.trim()) else { continue };
+        let kind = Type::of(&public.algorithm()).map_or_else(|| public.algorithm().to_string(), |t| t.name().into());
+        let key: Vec<&str> = t.s.split_whitespace().take(2).collect();
+        keys.push(HostKey {
+            kind,
+            key: key.join(" "),
+            fingerprint: public.fingerprint(HashAlg::Sha256).to_string(),
+            file,
+        });
     }
     Ok(keys)
 }
@@ -188,6 +224,10 @@ mod tests {
         assert!(public.starts_with("ssh-ed25519 AAAA") && public.ends_with(" root@z-k8s-m-3\n"), "{public}");
         let stat = m.stat("/etc/ssh/ssh_host_ed25519_key").expect("stat").expect("there");
         assert_eq!((stat.mode, stat.uid, stat.gid), (0o640, 0, 998));
+        let listed = ssh_host_keys(&mut m).expect("keys");
+        let ed25519 = listed.iter().find(|k| k.kind == "ed25519").expect("listed");
+        assert_eq!(ed25519.fingerprint, prints["ed25519"]);
+        assert!(public.starts_with(&ed25519.key) && !ed25519.key.contains("root@"));
         assert_eq!(m.mode("/etc/ssh/ssh_host_ecdsa_key"), 0o600);
         assert_eq!(m.mode("/etc/ssh/ssh_host_ecdsa_key.pub"), 0o644);
         let key = private(&mut m, "/etc/ssh/ssh_host_ecdsa_key");

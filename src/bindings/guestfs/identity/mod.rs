@@ -16,7 +16,7 @@ mod tests;
 mod text;
 
 pub use forget::forget;
-pub use host_keys::new_ssh_host_keys;
+pub use host_keys::{HostKey, new_ssh_host_keys, ssh_host_keys};
 pub use hosts::{HostsEntry, set_hosts_entry};
 pub use machine_id::reset_machine_id;
 pub use names::{check_name as check_hostname, hostname, set_hostname};

@@ -69,6 +69,7 @@ pub mod functions {
     /// - dns: an array of name servers, in place of those it has
     /// - mac: takes the place of `old_mac` where an interface is found by that
     /// - old_mac: the template's MAC address
+    /// - macs: a map from old MAC addresses to new ones, for guests with several interfaces
     /// # Errors
     /// `not_found` when the guest does not have the old address; `invalid` when it has several and none is named.
     /// # Example
@@ -142,6 +143,20 @@ pub mod functions {
         to_value(g.change(OP, |f| identity::new_ssh_host_keys(f, name)).raise(OP)?)
     }
 
+    /// Lists the guest's public ssh host keys.
+    ///
+    /// # Returns
+    /// An array of maps: `type`, `key` (as in known_hosts), `fingerprint`, `file`.
+    /// # Example
+    /// ```rhai
+    /// guestfs.open("z-ubuntu20-rbd", #{ read_only: true }).ssh_host_keys().map(|k| k.fingerprint)
+    /// ```
+    /// Implements: guestfs_read_file (ssh-keygen -lf)
+    #[rhai_fn(name = "ssh_host_keys", pure, return_raw)]
+    pub fn ssh_host_keys(g: &mut Guest) -> RhaiResultOf<Array> {
+        to_array(g.ask(identity::ssh_host_keys).raise("guestfs.ssh_host_keys")?)
+    }
+
     /// Removes what a machine remembers of itself: leases, random seed, instance data of cloud-init, saved network names.
     ///
     /// # Returns
@@ -209,6 +224,7 @@ pub mod functions {
     /// - dns: an array of name servers, in place of those it has
     /// - mac: takes the place of `old_mac` where an interface is found by that
     /// - old_mac: the template's MAC address
+    /// - macs: a map from old MAC addresses to new ones, for guests with several interfaces
     /// # Errors
     /// As of `guestfs.open` and `g.set_ip`.
     /// # Example

@@ -15,6 +15,7 @@ use super::text::{Addr, Splice, Text, is_mac, same_mac, splice};
 use super::{Files, cloud, files_in, read_text, write};
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::ops::Range;
 
@@ -30,9 +31,11 @@ pub struct SetIp {
     pub gateway: Option<String>,
     /// Name servers, in place of all that the interface has. An empty list is none given.
     pub dns: Option<Vec<String>>,
-    /// Takes the place of `old_mac` wherever an interface is found by that.
+    /// Takes the place of `old_mac` wherever an interface is found by that; of the interface with the address.
     pub mac: Option<String>,
     pub old_mac: Option<String>,
+    /// Old MAC addresses and what takes their place, for guests with several interfaces.
+    pub macs: BTreeMap<String, String>,
 }
 
 /// A static address of the guest.
@@ -249,10 +252,16 @@ impl SetIp {
             }
             _ => None,
         };
-        if let Some(mac) = [&self.mac, &self.old_mac].into_iter().flatten().find(|m| !is_mac(m)) {
+        let pairs = self.mac_pairs();
+        if let Some(mac) = pairs.iter().flat_map(|(old, new)| [old, new]).chain(&self.mac).find(|m| !is_mac(m)) {
             return Err(Error::invalid(format!("`{mac}` is no MAC address")).hint("as 52:54:00:12:34:56"));
         }
         Ok(Wanted { new, old, gateway, dns, mac: self.mac.clone() })
+    }
+
+    fn mac_pairs(&self) -> Vec<(String, String)> {
+        let one = self.old_mac.clone().zip(self.mac.clone());
+        self.macs.clone().into_iter().chain(one).collect()
     }
 }
 
@@ -293,12 +302,13 @@ pub fn set_ip(f: &mut dyn Files, set: &SetIp) -> Result<()> {
         }
         _ => None,
     };
-    if let (Some(old), Some(new)) = (&set.old_mac, &set.mac) {
-        for n in &mut files {
-            let places = n.style.macs(&n.text.s);
-            let splices: Vec<Splice> = places.into_iter().flat_map(|r| swap_mac(&n.text.s, r, old, new)).collect();
-            n.text = n.text.with(splice(&n.text.s, &splices));
+    let pairs = set.mac_pairs();
+    for n in &mut files {
+        let mut splices: Vec<Splice> = Vec::new();
+        for place in n.style.macs(&n.text.s) {
+            splices.extend(pairs.iter().flat_map(|(old, new)| swap_mac(&n.text.s, place.clone(), old, new)));
         }
+        n.text = n.text.with(splice(&n.text.s, &splices));
     }
     match (old, w.new.prefix, w.gateway) {
         (Some(old), ..) => {
