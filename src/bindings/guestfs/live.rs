@@ -4,6 +4,7 @@ mod disks;
 mod files;
 mod launch;
 mod reaper;
+mod tree;
 mod watch;
 
 use super::api::{self, Edit, GuestId, Inspection, Stat};
@@ -22,6 +23,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tree::Tree;
 use watch::PATIENCE;
 
 #[derive(Default)]
@@ -39,6 +41,7 @@ struct Slot {
 struct Guest {
     appliance: Appliance,
     layout: Layout,
+    tree: Tree,
     writable: bool,
 }
 
@@ -48,7 +51,7 @@ fn lock<T>(m: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Guest {
     fn files(&self) -> Files<'_> {
-        Files { h: &self.appliance.h, layout: &self.layout, scratch: &self.appliance.reaper.dir }
+        Files { h: &self.appliance.h, layout: &self.layout, tree: &self.tree, scratch: &self.appliance.reaper.dir }
     }
 
     /// All is on the disk, or an error; and the watch of the image has ended.
@@ -75,7 +78,8 @@ impl Guests {
         let subject = || if path.is_empty() { slot.disk.to_string() } else { format!("{}:{path}", slot.disk) };
         let mut guest = lock(&slot.guest);
         let guest = guest.as_mut().ok_or_else(|| closed().subject(subject()))?;
-        f(guest).map_err(|e| plain(e).subject(subject()))
+        let mounted = guest.layout.remount(&guest.appliance.h);
+        mounted.and_then(|()| f(guest)).map_err(|e| plain(e).subject(subject()))
     }
 
     fn ask_rw<T>(&self, g: GuestId, path: &str, f: impl FnOnce(&mut Guest) -> Result<T>) -> Result<T> {
@@ -114,13 +118,10 @@ impl Live {
             self.alone_on(&spec.image)?;
         }
         let a = &appliance;
-        let mounted = watch::watched(&a.h, &a.qemu, &p.cancel, PATIENCE, None, || disks::mount_all(&a.h, writable));
+        let mounted = watch::watched(&a.h, &a.qemu, &p.cancel, PATIENCE, None, || disks::mount_root(&a.h, writable));
         let layout = mounted.map_err(|e| plain(e).subject(&disk))?;
-        for (point, why) in &layout.missing {
-            (self.notice)(&format!("{disk}: {point} is not mounted: {why}"));
-        }
         let g = GuestId(self.guests.given.fetch_add(1, Ordering::SeqCst) + 1);
-        let slot = Slot { disk, guest: Mutex::new(Some(Guest { appliance, layout, writable })) };
+        let slot = Slot { disk, guest: Mutex::new(Some(Guest { appliance, layout, tree: Tree::default(), writable })) };
         lock(&self.guests.open).insert(g, Arc::new(slot));
         Ok(g)
     }
@@ -174,10 +175,11 @@ impl api::Read for Live {
                 Err(e) => Err(e),
             })?;
             let mut found = found.map_or_else(|| guest.inspect_os(), Ok)?;
-            let root = guest.layout.mounts.first();
-            found.root = root.map(|m| m.device.clone()).unwrap_or_default();
-            found.filesystem = root.map(|m| m.kind.clone()).unwrap_or_default();
-            found.mountpoints = guest.layout.mounts.iter().map(|m| (m.point.clone(), m.device.clone())).collect();
+            guest.mount_all();
+            let mounts = guest.layout.mounts();
+            found.root = mounts.first().map(|m| m.device.clone()).unwrap_or_default();
+            found.filesystem = mounts.first().map(|m| m.kind.clone()).unwrap_or_default();
+            found.mountpoints = mounts.into_iter().map(|m| (m.point, m.device)).collect();
             Ok(found)
         })
     }
@@ -214,6 +216,13 @@ impl Guest {
         watch::watched(&a.h, &a.qemu, &p.cancel, PATIENCE * 10, Some(p), call)
     }
 
+    /// All that the running guest would have mounted.
+    fn mount_all(&self) {
+        if self.layout.mount_below(&self.appliance.h, "/") {
+            self.tree.forget();
+        }
+    }
+
     /// For systems without os-release. It unmounts everything.
     fn inspect_os(&self) -> Result<Inspection> {
         let h = &self.appliance.h;
@@ -232,15 +241,15 @@ impl Guest {
                 ..Inspection::default()
             })
         });
-        h.umount_all()?;
-        self.layout.remount(h, self.writable)?;
+        self.tree.forget();
+        self.layout.umount(h)?;
         asked
     }
 
     fn fsck(&self) -> Result<()> {
         let h = &self.appliance.h;
-        h.umount_all()?;
-        let checked = self.layout.mounts.iter().filter(|m| m.is_ext()).try_for_each(|m| {
+        self.layout.umount(h)?;
+        self.layout.mounts().iter().filter(|m| m.is_ext()).try_for_each(|m| {
             // The appliance's own names of disks change from start to start; what a filesystem calls itself does not.
             let uuid = h.vfs_uuid(&m.device)?;
             let out = h.appliance_sh(&format!("e2fsck -fn UUID={uuid} 2>&1; echo \"code $?\""))?;
@@ -251,9 +260,7 @@ impl Guest {
             let lines: Vec<&str> = report.lines().filter(|l| !l.is_empty() && !l.starts_with("e2fsck ")).collect();
             Err(Error::failed(format!("the filesystem of {} is damaged: {}", m.point, lines.join("; ")))
                 .code(code.parse().unwrap_or(-1)))
-        });
-        self.layout.remount(h, self.writable)?;
-        checked
+        })
     }
 }
 
@@ -277,8 +284,11 @@ impl api::Write for Live {
 
     fn sh(&self, g: GuestId, command: &str) -> Result<String> {
         self.guests.ask_rw(g, "", |guest| {
+            guest.mount_all();
             let a = &guest.appliance;
-            watch::watched(&a.h, &a.qemu, &self.cancel, PATIENCE * 2, None, || a.h.sh(command))
+            let said = watch::watched(&a.h, &a.qemu, &self.cancel, PATIENCE * 2, None, || a.h.sh(command));
+            guest.tree.forget();
+            said
         })
     }
 

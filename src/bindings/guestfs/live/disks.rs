@@ -3,6 +3,7 @@
 use crate::bindings::guestfs::fstab::{self, Device};
 use crate::bindings::guestfs::sys::Handle;
 use crate::error::{Error, Result};
+use std::cell::{Cell, RefCell};
 
 #[derive(Clone, Debug)]
 pub struct Mount {
@@ -13,12 +14,21 @@ pub struct Mount {
     pub options: String,
 }
 
-/// What is mounted, and what fstab wants and this disk does not give.
-#[derive(Clone, Debug, Default)]
+/// What is mounted, and what else fstab wants. That is mounted when something below it is asked for: without KVM a mount
+/// costs half a second, and most of who a guest is stands on its root.
+#[derive(Debug, Default)]
 pub struct Layout {
-    pub mounts: Vec<Mount>,
+    writable: bool,
+    mounts: RefCell<Vec<Mount>>,
+    pending: RefCell<Vec<fstab::Entry>>,
     /// Mount point, and why nothing is there. Its directory on the filesystem around it is not what the guest sees.
-    pub missing: Vec<(String, String)>,
+    missing: RefCell<Vec<(String, String)>>,
+    /// Of the whole disk, with what is on them.
+    devices: Vec<(String, String)>,
+    /// Nothing is pending: looked at before each path.
+    complete: Cell<bool>,
+    /// Taken off for a check, until the next file is asked for.
+    away: Cell<bool>,
 }
 
 /// Where distributions put the root on btrfs, besides the default subvolume.
@@ -72,21 +82,19 @@ fn looks_like_root(h: &Handle) -> bool {
     is_dir("/etc") && (is_dir("/usr") || is_dir("/bin"))
 }
 
-/// Finds the guest's root, reads its fstab, and mounts all of it.
-pub fn mount_all(h: &Handle, writable: bool) -> Result<Layout> {
+/// Finds the guest's root, mounts it, and reads its fstab.
+pub fn mount_root(h: &Handle, writable: bool) -> Result<Layout> {
     let devices = devices(h)?;
     let mut roots: Vec<(Mount, String)> = Vec::new();
     let mut refused = Vec::new();
-    for (device, kind) in &devices {
-        let subvolumes: &[&str] = match kind.as_str() {
-            k if is_ext(k) || k == "xfs" => &SUBVOLUMES[..1],
-            "btrfs" => &SUBVOLUMES,
-            _ => continue,
-        };
-        for options in subvolumes {
+    let candidates: Vec<&(String, String)> = devices.iter().filter(|(_, kind)| !subvolumes(kind).is_empty()).collect();
+    // Where there is no choice, the look is at what will stay mounted.
+    let sole = candidates.len() == 1 && subvolumes(&candidates[0].1).len() == 1;
+    for (device, kind) in candidates {
+        for options in subvolumes(kind) {
             let (device, kind) = (device.clone(), kind.clone());
             let m = Mount { device, point: "/".into(), kind, options: options.to_string() };
-            if let Err(e) = m.mount(h, false) {
+            if let Err(e) = m.mount(h, writable && sole) {
                 refused.push(format!("{}: {}", m.device, e.message));
                 continue;
             }
@@ -95,6 +103,9 @@ pub fn mount_all(h: &Handle, writable: bool) -> Result<Layout> {
                 let text = h.read_file("/etc/fstab").unwrap_or_default();
                 roots.push((m, String::from_utf8_lossy(&text).into_owned()));
             }
+            if is_root && sole {
+                break;
+            }
             h.umount_all()?;
             if is_root {
                 break;
@@ -102,23 +113,20 @@ pub fn mount_all(h: &Handle, writable: bool) -> Result<Layout> {
         }
     }
     let (root, fstab) = only(roots, &devices, &refused)?;
-    let mut layout = Layout::default();
-    root.mount(h, writable)?;
-    for entry in fstab::parse(&fstab) {
-        let tried = match locate(h, &devices, &entry.device) {
-            Some((device, kind)) => {
-                let m = Mount { device, point: entry.point.clone(), kind, options: entry.options };
-                m.mount(h, writable).map(|()| m).map_err(|e| e.message)
-            }
-            None => Err("is on another disk".into()),
-        };
-        match tried {
-            Ok(m) => layout.mounts.push(m),
-            Err(why) => layout.missing.push((entry.point, why)),
-        }
+    if !sole {
+        root.mount(h, writable)?;
     }
-    layout.mounts.insert(0, root);
-    Ok(layout)
+    let (mounts, pending) = (RefCell::new(vec![root]), RefCell::new(fstab::parse(&fstab)));
+    Ok(Layout { writable, mounts, pending, devices, ..Layout::default() })
+}
+
+/// With which options a filesystem of this kind may hold a root; none for those that cannot.
+fn subvolumes(kind: &str) -> &'static [&'static str] {
+    match kind {
+        k if is_ext(k) || k == "xfs" => &SUBVOLUMES[..1],
+        "btrfs" => &SUBVOLUMES,
+        _ => &[],
+    }
 }
 
 /// The one root among the candidates.
@@ -165,21 +173,71 @@ fn mbr_number(id: &str) -> Option<u32> {
     (disk.len() == 8 && n.len() == 2).then(|| u32::from_str_radix(n, 16).ok()).flatten()
 }
 
+fn is_beneath(path: &str, point: &str) -> bool {
+    path.strip_prefix(point).is_some_and(|r| r.is_empty() || r.starts_with('/'))
+}
+
 impl Layout {
-    /// Mounts again what was mounted.
-    pub fn remount(&self, h: &Handle, writable: bool) -> Result<()> {
-        self.mounts.iter().try_for_each(|m| m.mount(h, writable))
+    /// Takes all of it off, for a check.
+    pub fn umount(&self, h: &Handle) -> Result<()> {
+        self.away.set(true);
+        h.umount_all()
     }
 
-    /// An error for a path that the running guest would find on a filesystem which is not here.
-    pub fn check(&self, path: &str) -> Result<()> {
-        let beneath = |point: &str| path.strip_prefix(point).is_some_and(|r| r.is_empty() || r.starts_with('/'));
-        match self.missing.iter().find(|(point, _)| beneath(point)) {
-            None => Ok(()),
+    /// Mounts again what a check has taken off.
+    pub fn remount(&self, h: &Handle) -> Result<()> {
+        if self.away.replace(false) {
+            self.mounts.borrow().iter().try_for_each(|m| m.mount(h, self.writable))?;
+        }
+        Ok(())
+    }
+
+    /// What is mounted, the root first.
+    pub fn mounts(&self) -> Vec<Mount> {
+        self.mounts.borrow().clone()
+    }
+
+    /// Mounts the filesystems that a path lies on. An error for one that the running guest would find on a filesystem
+    /// which is not here; `true` when anything has been mounted.
+    pub fn check(&self, h: &Handle, path: &str) -> Result<bool> {
+        let mounted = self.mount_those(h, |point| is_beneath(path, point));
+        match self.missing.borrow().iter().find(|(point, _)| is_beneath(path, point)) {
+            None => Ok(mounted),
             Some((point, why)) => {
                 Err(Error::unsupported(format!("{point} is a filesystem of its own that is not mounted: {why}")))
             }
         }
+    }
+
+    /// The same for all that lies below a path, too.
+    pub fn mount_below(&self, h: &Handle, path: &str) -> bool {
+        let path = path.trim_end_matches('/');
+        self.mount_those(h, |point| is_beneath(path, point) || is_beneath(point, path))
+    }
+
+    fn mount_those(&self, h: &Handle, wanted: impl Fn(&str) -> bool) -> bool {
+        if self.complete.get() {
+            return false;
+        }
+        let mut done = false;
+        let (now, later): (Vec<_>, Vec<_>) = self.pending.take().into_iter().partition(|e| wanted(&e.point));
+        self.complete.set(later.is_empty());
+        self.pending.replace(later);
+        for entry in now {
+            let tried = match locate(h, &self.devices, &entry.device) {
+                Some((device, kind)) => {
+                    let m = Mount { device, point: entry.point.clone(), kind, options: entry.options };
+                    m.mount(h, self.writable).map(|()| m).map_err(|e| e.message)
+                }
+                None => Err("is on another disk".into()),
+            };
+            done = true;
+            match tried {
+                Ok(m) => self.mounts.borrow_mut().push(m),
+                Err(why) => self.missing.borrow_mut().push((entry.point, why)),
+            }
+        }
+        done
     }
 }
 
@@ -213,10 +271,9 @@ mod tests {
     }
 
     #[test]
-    fn paths_on_missing_filesystems() {
-        let l = Layout { mounts: Vec::new(), missing: vec![("/var".into(), "is on another disk".into())] };
-        assert!(l.check("/var/lib/x").is_err() && l.check("/var").is_err());
-        assert!(l.check("/varnish").is_ok() && l.check("/etc").is_ok());
+    fn paths_on_filesystems_of_their_own() {
+        assert!(is_beneath("/var/lib/x", "/var") && is_beneath("/var", "/var"));
+        assert!(!is_beneath("/varnish", "/var") && !is_beneath("/etc", "/var"));
         assert_eq!((mbr_number("1234abcd-02"), mbr_number("0ed7f8aa-dff0-4351")), (Some(2), None));
     }
 }

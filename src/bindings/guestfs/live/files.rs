@@ -1,6 +1,7 @@
 //! Files of an open guest.
 
 use super::disks::Layout;
+use super::tree::Tree;
 use crate::bindings::guestfs::api::{Edit, Stat};
 use crate::bindings::guestfs::errors::{exists, is_directory, no_such, not_a_file, too_large};
 use crate::bindings::guestfs::paths;
@@ -17,6 +18,7 @@ const LABEL: &str = "security.selinux";
 pub struct Files<'a> {
     pub h: &'a Handle,
     pub layout: &'a Layout,
+    pub tree: &'a Tree,
     /// Of this host, for what is too long for one message.
     pub scratch: &'a Path,
 }
@@ -47,28 +49,48 @@ fn optional<T>(r: Result<T>) -> Result<Option<T>> {
 
 impl Files<'_> {
     fn lstat(&self, path: &str) -> Result<Option<StatNs>> {
-        optional(self.h.lstat(path))
+        self.tree.lstat(self.h, self.layout, path)
+    }
+
+    fn check(&self, path: &str) -> Result<()> {
+        if self.layout.check(self.h, path)? {
+            self.tree.forget();
+        }
+        Ok(())
+    }
+
+    /// Before a whole directory is copied, moved or removed.
+    fn mount_below(&self, path: &str) {
+        if self.layout.mount_below(self.h, path) {
+            self.tree.forget();
+        }
+    }
+
+    fn real_dir(&self, dir: &str) -> Result<String> {
+        self.tree.real_dir(self.h, self.layout, dir)?.ok_or_else(no_such)
     }
 
     /// The path with all symlinks followed. What is not there yet is named where it would be made.
     fn real(&self, path: &str) -> Result<String> {
         let mut path = paths::clean(path)?;
         for _ in 0..40 {
-            self.layout.check(&path)?;
-            if let Some(real) = optional(self.h.realpath(&path))? {
-                self.layout.check(&real)?;
-                return Ok(real);
+            if path == "/" {
+                return Ok(path);
             }
-            let (dir, name) = paths::place(&path)?;
-            let dir = self.h.realpath(dir)?;
+            let Some((dir, name)) = paths::split(&path) else { return self.h.realpath(&path) };
+            let dir = self.real_dir(dir)?;
             let real = paths::join(&dir, name);
             match self.lstat(&real)? {
-                // A symlink to what is not there: writing makes it there, as open(2) would.
                 Some(s) if kind_of(&s) == "symlink" => {
+                    if let Some(real) = optional(self.h.realpath(&real))? {
+                        self.check(&real)?;
+                        return Ok(real);
+                    }
+                    // A symlink to what is not there: writing makes it there, as open(2) would.
                     path = paths::clean(&paths::join(&dir, &self.h.readlink(&real)?))?
                 }
                 _ => {
-                    self.layout.check(&real)?;
+                    self.check(&real)?;
                     return Ok(real);
                 }
             }
@@ -80,10 +102,10 @@ impl Files<'_> {
     /// absolute symlink on the way for one of the appliance's own.
     fn itself(&self, path: &str) -> Result<String> {
         let path = paths::clean(path)?;
-        self.layout.check(&path)?;
+        self.check(&path)?;
         let (dir, name) = paths::place(&path)?;
-        let real = paths::join(&self.h.realpath(dir)?, name);
-        self.layout.check(&real)?;
+        let real = paths::join(&self.real_dir(dir)?, name);
+        self.check(&real)?;
         Ok(real)
     }
 
@@ -103,12 +125,12 @@ impl Files<'_> {
         if s.size as u64 > READ_MAX {
             return Err(too_large(s.size as u64));
         }
-        self.h.read_file(&real)
+        self.tree.read(self.h, &real, s.size)
     }
 
     pub fn stat(&self, path: &str) -> Result<Option<Stat>> {
         let path = paths::clean(path)?;
-        self.layout.check(&path)?;
+        self.check(&path)?;
         let Some(s) = self.lstat(&path)? else { return Ok(None) };
         let kind = kind_of(&s);
         Ok(Some(Stat {
@@ -143,20 +165,41 @@ impl Files<'_> {
 
     pub fn upload(&self, from: &Path, path: &str) -> Result<()> {
         let from = from.to_str().ok_or_else(|| Error::invalid("is no UTF-8").subject(from.display()))?;
-        self.replace(path, None, None, |temp| self.h.upload(from, temp))
+        self.replace(path, None, None, |temp| self.h.upload(from, temp)).map(drop)
     }
 
     pub fn edit(&self, edit: &Edit) -> Result<()> {
         match edit {
-            Edit::Write { path, content, mode, owner } => self.replace(path, *mode, *owner, |t| self.put(content, t)),
+            Edit::Write { path, content, mode, owner } => {
+                let real = self.replace(path, *mode, *owner, |t| self.put(content, t))?;
+                self.tree.keep(&real, content);
+                Ok(())
+            }
             Edit::Mkdir { path, mode } => self.mkdir(path, *mode),
             Edit::Symlink { path, target } => self.symlink(path, target),
             Edit::Remove { path, recursive } => self.remove(path, *recursive),
-            Edit::Rename { path, to } => self.h.rename(&self.itself(path)?, &self.itself(to)?),
+            Edit::Rename { path, to } => {
+                let (path, to) = (self.itself(path)?, self.itself(to)?);
+                self.mount_below(&path);
+                self.changing(&path, || self.changing(&to, || self.h.rename(&path, &to)))
+            }
             Edit::Copy { path, to } => self.copy(path, to),
-            Edit::Chmod { path, mode } => self.h.chmod(*mode, &self.real(path)?),
-            Edit::Chown { path, uid, gid } => self.h.chown(*uid, *gid, &self.real(path)?),
+            Edit::Chmod { path, mode } => {
+                let real = self.real(path)?;
+                self.changing(&real, || self.h.chmod(*mode, &real))
+            }
+            Edit::Chown { path, uid, gid } => {
+                let real = self.real(path)?;
+                self.changing(&real, || self.h.chown(*uid, *gid, &real))
+            }
         }
+    }
+
+    /// Does what changes a real path, whether or not it succeeds.
+    fn changing<T>(&self, real: &str, change: impl FnOnce() -> Result<T>) -> Result<T> {
+        let done = change();
+        self.tree.changed(real);
+        done
     }
 
     fn put(&self, content: &[u8], to: &str) -> Result<()> {
@@ -172,14 +215,14 @@ impl Files<'_> {
     }
 
     /// A new file beside the old one takes over its mode, owner and labels, and then its name: a reader, and a guest
-    /// whose appliance dies, have the whole old or the whole new one.
+    /// whose appliance dies, have the whole old or the whole new one. Returns the file's real path.
     fn replace(
         &self,
         path: &str,
         mode: Option<u32>,
         owner: Option<(u32, u32)>,
         fill: impl FnOnce(&str) -> Result<()>,
-    ) -> Result<()> {
+    ) -> Result<String> {
         let real = self.real(path)?;
         let old = self.lstat(&real)?;
         match old.as_ref().map(kind_of) {
@@ -192,11 +235,12 @@ impl Files<'_> {
         let temp = paths::join(dir, &format!(".zs-{}", &unique[..12]));
         let made = fill(&temp).and_then(|()| {
             self.dress(&temp, dir, old.as_ref().map(|s| (real.as_str(), s)), mode, owner)?;
-            self.h.rename(&temp, &real)
+            self.changing(&real, || self.h.rename(&temp, &real))
         });
         made.inspect_err(|_| {
             let _ = self.h.rm_f(&temp);
-        })
+        })?;
+        Ok(real)
     }
 
     /// Owner before mode: chown takes set-user-id bits away.
@@ -212,7 +256,8 @@ impl Files<'_> {
             Some((real, s)) => {
                 if let Err(e) = self.h.copy_attributes(real, temp) {
                     // A filesystem such as vfat, that has neither owners nor attributes.
-                    let same = self.lstat(temp)?.is_some_and(|t| (t.mode, t.uid, t.gid) == (s.mode, s.uid, s.gid));
+                    let same =
+                        optional(self.h.lstat(temp))?.is_some_and(|t| (t.mode, t.uid, t.gid) == (s.mode, s.uid, s.gid));
                     if !same {
                         return Err(e);
                     }
@@ -252,7 +297,7 @@ impl Files<'_> {
             return Ok(());
         }
         let (dir, _) = paths::place(&path)?;
-        if optional(self.h.realpath(dir))?.is_none() {
+        if self.tree.real_dir(self.h, self.layout, dir)?.is_none() {
             self.mkdir(dir, 0o755)?;
         }
         let real = self.real(&path)?;
@@ -261,7 +306,7 @@ impl Files<'_> {
             Some(_) => Err(exists()),
             None => {
                 let (dir, _) = paths::place(&real)?;
-                self.h.mkdir_mode(&real, mode)?;
+                self.changing(&real, || self.h.mkdir_mode(&real, mode))?;
                 self.label(&real, dir)?;
                 // The appliance's umask has its say in mkdir.
                 self.h.chmod(mode, &real)
@@ -274,23 +319,25 @@ impl Files<'_> {
         if self.lstat(&path)?.is_some() {
             return Err(exists());
         }
-        self.h.ln_s(target, &path)?;
+        self.changing(&path, || self.h.ln_s(target, &path))?;
         self.label(&path, paths::place(&path)?.0)
     }
 
     fn remove(&self, path: &str, recursive: bool) -> Result<()> {
         let Some(path) = optional(self.itself(path))? else { return Ok(()) };
+        self.mount_below(&path);
         let Some(s) = self.lstat(&path)? else { return Ok(()) };
-        match (kind_of(&s), recursive) {
+        self.changing(&path, || match (kind_of(&s), recursive) {
             ("directory", true) => self.h.rm_rf(&path),
             ("directory", false) => self.h.rmdir(&path),
             _ => self.h.rm_f(&path),
-        }
+        })
     }
 
     /// Onto a directory it copies into it; onto a file it replaces that file.
     fn copy(&self, path: &str, to: &str) -> Result<()> {
         let from = self.itself(path)?;
+        self.mount_below(&from);
         self.lstat(&from)?.ok_or_else(no_such)?;
         let mut to = self.real(to)?;
         if let Some(s) = self.lstat(&to)? {
@@ -301,6 +348,6 @@ impl Files<'_> {
                 return Err(Error::invalid("is to be copied onto itself"));
             }
         }
-        self.h.cp_a(&from, &to)
+        self.changing(&to, || self.h.cp_a(&from, &to))
     }
 }

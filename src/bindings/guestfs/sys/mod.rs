@@ -239,6 +239,15 @@ impl Handle {
         }
     }
 
+    /// The first `count` bytes of a file, in one message of the protocol: 2 MiB are safe. `read_file` needs a process in
+    /// the appliance.
+    pub fn pread(&self, path: &str, count: u32) -> Result<Vec<u8>> {
+        let (path, count) = (c(path)?, number(count)?);
+        let mut len = 0usize;
+        // SAFETY: a live handle; the buffer of `len` bytes is ours to free.
+        unsafe { self.bytes((self.t.guestfs_pread)(self.g, path.as_ptr(), count, 0, &mut len), &len) }
+    }
+
     pub fn read_file(&self, path: &str) -> Result<Vec<u8>> {
         let path = c(path)?;
         let mut len = 0usize;
@@ -277,6 +286,27 @@ impl Handle {
         let args = [command.as_ptr(), std::ptr::null()];
         // SAFETY: a live handle; a NULL-terminated list of NUL-terminated texts.
         unsafe { self.text((self.t.guestfs_debug)(self.g, c"sh".as_ptr(), args.as_ptr())) }
+    }
+
+    /// `lstat` of each of these names in a directory, in their order; what is not there has the inode -1.
+    pub fn lstat_all(&self, dir: &str, names: &[String]) -> Result<Vec<StatNs>> {
+        let dir = c(dir)?;
+        let names = names.iter().map(|n| c(n)).collect::<Result<Vec<_>>>()?;
+        let list: Vec<_> = names.iter().map(|n| n.as_ptr()).chain([std::ptr::null()]).collect();
+        // SAFETY: a live handle; a NULL-terminated list of NUL-terminated texts; what comes back is ours to free, and
+        // `val` holds `len` structures.
+        unsafe {
+            let found = (self.t.guestfs_lstatnslist)(self.g, dir.as_ptr(), list.as_ptr());
+            if found.is_null() {
+                return Err(self.error());
+            }
+            let stats = match (*found).len {
+                0 => Vec::new(),
+                n => std::slice::from_raw_parts((*found).val, n as usize).to_vec(),
+            };
+            (self.t.guestfs_free_statns_list)(found);
+            Ok(stats)
+        }
     }
 
     /// Stops the upload or download that another thread is in. Other calls do not listen.

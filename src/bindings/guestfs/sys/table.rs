@@ -66,6 +66,14 @@ pub struct StatNs {
     spare: [i64; 6],
 }
 
+/// `struct guestfs_statns_list`.
+#[repr(C)]
+pub struct StatNsList {
+    pub len: u32,
+    pub val: *mut StatNs,
+}
+
+const _: () = assert!(size_of::<StatNsList>() == 16);
 const _: () =
     assert!(size_of::<AddDriveOpts>() == 104 && size_of::<CopyAttributesOpts>() == 24 && size_of::<StatNs>() == 176);
 
@@ -107,8 +115,11 @@ c_table! { pub Guestfs: ["libguestfs.so.0"], "libguestfs0" {
     fn guestfs_lstatns(g: G, path: Str) -> *mut StatNs;
     fn guestfs_statns(g: G, path: Str) -> *mut StatNs;
     fn guestfs_free_statns(s: *mut StatNs);
+    fn guestfs_lstatnslist(g: G, dir: Str, names: *const Str) -> *mut StatNsList;
+    fn guestfs_free_statns_list(s: *mut StatNsList);
     fn guestfs_readlink(g: G, path: Str) -> Owned;
     fn guestfs_ls(g: G, dir: Str) -> List;
+    fn guestfs_pread(g: G, path: Str, count: c_int, offset: i64, size: *mut usize) -> Owned;
     fn guestfs_read_file(g: G, path: Str, size: *mut usize) -> Owned;
     fn guestfs_write(g: G, path: Str, content: Str, size: usize) -> c_int;
     fn guestfs_upload(g: G, from: Str, to: Str) -> c_int;
