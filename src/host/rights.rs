@@ -31,6 +31,14 @@ impl Right {
     }
 }
 
+/// The snapshot `zs` of a template, and its older generations `zs-ID`: all that a clone changes of it, and nothing that a
+/// protected VM would notice.
+fn is_shared_snapshot(op: &str, subject: &str) -> bool {
+    let snap = subject.split_once('@').map_or("", |(_, snap)| snap);
+    let older = snap.strip_prefix("zs-").is_some_and(|id| !id.is_empty() && id.bytes().all(|b| b.is_ascii_digit()));
+    op.starts_with("rbd.snap_") && (snap == "zs" || older)
+}
+
 fn glob(text: &str) -> Result<GlobMatcher> {
     GlobBuilder::new(text)
         .literal_separator(false)
@@ -63,7 +71,7 @@ impl Rights {
         if self.read_only {
             return Err(denied("this run is --read-only".into()));
         }
-        if let Some(name) = self.protecting(subject) {
+        if let Some(name) = self.protecting(subject).filter(|_| !is_shared_snapshot(op, subject)) {
             return Err(denied(format!("`{name}` is protected in zs.toml"))
                 .hint("protected names are changed by hand, or after a change of [rights] protected"));
         }
@@ -113,7 +121,10 @@ mod tests {
     fn deny_and_protected_win() {
         let r = rights(&[], &["rbd.remove"], &["z-ubuntu20-rbd"]);
         assert!(r.check("rbd.remove", "p/a").is_err());
-        assert!(r.check("rbd.snap_create", "p/z-ubuntu20-rbd@zs").is_err());
+        assert!(r.check("rbd.snap_create", "p/z-ubuntu20-rbd@mine").is_err());
+        assert!(r.check("rbd.snap_rm", "p/z-ubuntu20-rbd@zs-mine").is_err());
+        assert!(r.check("rbd.snap_create", "p/z-ubuntu20-rbd@zs").is_ok(), "what clones share");
+        assert!(r.check("rbd.snap_rename", "p/z-ubuntu20-rbd@zs-17").is_ok());
         assert!(r.check("guestfs.write", "p/z-ubuntu20-rbd:/etc/hostname").is_err());
         assert!(r.check("rbd.create", "p/z-ubuntu20-rbd-2").is_ok());
         assert!(Rights::new(false, &["a b".into()], &[], &[]).is_err());
