@@ -8,7 +8,8 @@ mod secret;
 mod storage;
 
 use super::api::Domain;
-use crate::error::{Error, Result};
+use super::definition::{Doc, nvram_path};
+use crate::error::{Error, Kind, Result};
 use crate::helpers::xml::Document;
 use crate::host::Host;
 use crate::host::op::Op;
@@ -33,6 +34,53 @@ fn change_domain(
     host.change_plain(op, undo, |w, _| perform(w, &info)).raise(name)
 }
 
+/// A change whose undo would harm where the change has not happened: stopping a domain that somebody else has started.
+/// It holds from the moment before the effect to an error of libvirt's, which says that there was none.
+fn change_when(
+    host: &Host,
+    op: Op,
+    undo: Undo,
+    check: impl FnOnce(&dyn crate::bindings::World) -> Result<()>,
+    perform: impl FnOnce(&dyn crate::bindings::World) -> Result<()>,
+) -> Result<()> {
+    host.change(op, Undo::Nothing, |w, step| {
+        check(w)?;
+        step.learned(undo.clone())?;
+        match perform(w) {
+            Ok(()) => Ok(((), undo)),
+            Err(e) => {
+                // Where nobody answered, it may have happened.
+                if !matches!(e.kind, Kind::Timeout | Kind::Unreachable) {
+                    step.learned(Undo::Nothing)?;
+                }
+                Err(e)
+            }
+        }
+    })
+}
+
+/// The same for a domain that must be running, or off.
+fn change_state(
+    host: &Host,
+    op: Op,
+    info: &Domain,
+    active: bool,
+    undo: Undo,
+    perform: impl FnOnce(&dyn crate::bindings::World) -> Result<()>,
+) -> Result<()> {
+    let check = |w: &dyn crate::bindings::World| {
+        let now = w.virsh().dominfo(&info.uuid)?;
+        match (active, now.active()) {
+            (true, false) => {
+                Err(Error::invalid(format!("is {}", now.state)).hint("only a domain that runs can be stopped"))
+            }
+            (false, true) => Err(Error::busy(format!("is {} already", now.state))),
+            _ => Ok(()),
+        }
+    };
+    change_when(host, op, undo, check, perform)
+}
+
 /// A definition's name and uuid; a random uuid is put in where there is none, so that undo knows whom it undoes.
 fn prepare_definition(xml: &str) -> Result<(String, String, String)> {
     let mut d = Document::parse(xml)?;
@@ -45,6 +93,20 @@ fn prepare_definition(xml: &str) -> Result<(String, String, String)> {
     Ok((name, uuid, d.to_string()))
 }
 
+/// XML as it may be shown and written down: without the passwords of consoles.
+fn without_passwords(xml: &str) -> String {
+    let mut shown = String::new();
+    let mut rest = xml;
+    while let Some(at) = ["passwd='", "passwd=\""].iter().filter_map(|p| Some(rest.find(p)? + p.len())).min() {
+        let quote = rest.as_bytes()[at - 1] as char;
+        shown.push_str(&rest[..at]);
+        shown.push_str("***");
+        rest = &rest[at..];
+        rest = &rest[rest.find(quote).unwrap_or(rest.len())..];
+    }
+    shown + rest
+}
+
 /// Keeps a definition before it is changed.
 fn keep_definition(host: &Host, name: &str, uuid: &str, before: &str) -> Result<Undo> {
     let before = host.gate.keep("domain.xml", before.as_bytes())?;
@@ -54,7 +116,7 @@ fn keep_definition(host: &Host, name: &str, uuid: &str, before: &str) -> Result<
 /// Keeps a definition and its NVRAM file before they go.
 fn keep_undefined(host: &Host, info: &Domain, nvram: bool) -> Result<Undo> {
     let text = host.virsh().dumpxml(&info.uuid, true, true)?;
-    let path = Document::parse(&text)?.get("os/nvram")?.filter(|p| nvram && !p.is_empty());
+    let path = nvram_path(&Doc::parse(&text)?).filter(|_| nvram);
     let before = host.gate.keep("domain.xml", text.as_bytes())?;
     let nvram = match path {
         Some(path) if host.virsh().host_file(&path)?.is_some() => {
@@ -77,5 +139,17 @@ pub fn register(engine: &mut rhai::Engine) {
         rhai::exported_module!(secret::functions),
     ] {
         engine.register_global_module(module.into());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passwords_are_not_shown() {
+        let xml = "<graphics passwd='S3cret' port='1'/><graphics port='2' passwd=\"\"/><a/>";
+        assert_eq!(without_passwords(xml), "<graphics passwd='***' port='1'/><graphics port='2' passwd=\"***\"/><a/>");
+        assert_eq!(without_passwords("passwd='never closed"), "passwd='***");
     }
 }

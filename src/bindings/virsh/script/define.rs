@@ -6,7 +6,9 @@
 #[rhai::plugin::export_module]
 pub mod functions {
     use crate::bindings::virsh::api::UndefineOpts;
-    use crate::bindings::virsh::script::{Virsh, change_domain, keep_definition, keep_undefined, prepare_definition};
+    use crate::bindings::virsh::script::{
+        Virsh, change_domain, change_when, keep_definition, keep_undefined, prepare_definition, without_passwords,
+    };
     use crate::error::{Error, Kind};
     use crate::host::op::Op;
     use crate::host::undo::Undo;
@@ -48,7 +50,12 @@ pub mod functions {
         }
         let o: Options = options(OP, options_)?;
         let (name, uuid, text) = prepare_definition(xml).raise(OP)?;
-        let before = virsh.0.virsh().dumpxml(&uuid, true, true).ok();
+        let there = |secure| match virsh.0.virsh().dumpxml(&uuid, true, secure) {
+            Ok(text) => Ok(Some(text)),
+            Err(e) if e.kind == Kind::NotFound => Ok(None),
+            Err(e) => Err(e),
+        };
+        let before = there(true).raise(OP)?;
         let undo = match &before {
             Some(before) => keep_definition(&virsh.0, &name, &uuid, before).raise(OP)?,
             None => Undo::Undefine { name: name.clone(), uuid: uuid.clone() },
@@ -56,6 +63,7 @@ pub mod functions {
         let op = Op::change(OP, &name).with("uuid", &uuid);
         let op = match &before {
             Some(before) if before != &text => {
+                let (before, text) = (without_passwords(before), without_passwords(&text));
                 let diff = similar::TextDiff::from_lines(before.as_str(), text.as_str());
                 op.with("diff", diff.unified_diff().header("before", "after").to_string())
             }
@@ -114,7 +122,9 @@ pub mod functions {
         }
         let undo = keep_undefined(&virsh.0, &info, o.nvram).raise(OP)?;
         let op = Op::destroy(OP, &info.name).with("nvram", o.nvram.then_some(true));
-        virsh.0.change_plain(op, undo, |w, _| w.undefine(&info.uuid, &o)).raise(OP)
+        // Another run may be faster: its domain is not to come back then.
+        let is_there = |w: &dyn crate::bindings::World| w.virsh().dominfo(&info.uuid).map(drop);
+        change_when(&virsh.0, op, undo, is_there, |w| w.undefine(&info.uuid, &o)).raise(OP)
     }
 
     /// Switches the start with the host on or off.
@@ -134,11 +144,7 @@ pub mod functions {
             "virsh.autostart",
             domain,
             |op, d| {
-                let _ = d;
-                (
-                    Op { effect: crate::host::op::Effect::Change, ..op }.with("on", on),
-                    Undo::Autostart { name: d.name.clone(), uuid: d.uuid.clone(), was: d.autostart },
-                )
+                (op.with("on", on), Undo::Autostart { name: d.name.clone(), uuid: d.uuid.clone(), was: d.autostart })
             },
             |w, d| w.autostart(&d.uuid, on),
         )
@@ -160,13 +166,7 @@ pub mod functions {
             &virsh.0,
             "virsh.domrename",
             domain,
-            |op, d| {
-                let _ = d;
-                (
-                    Op { effect: crate::host::op::Effect::Change, ..op }.with("to", name),
-                    Undo::Impossible { command: format!("virsh domrename {name} {}", d.name) },
-                )
-            },
+            |op, d| (op.with("to", name), Undo::Impossible { command: format!("virsh domrename {name} {}", d.name) }),
             |w, d| w.domrename(&d.uuid, name),
         )
     }
@@ -188,9 +188,8 @@ pub mod functions {
             "virsh.setvcpus",
             domain,
             |op, d| {
-                let _ = d;
                 (
-                    Op { effect: crate::host::op::Effect::Change, ..op }.with("vcpus", count),
+                    op.with("vcpus", count),
                     Undo::Impossible { command: format!("virsh setvcpus {} {} --config", d.name, d.cpus) },
                 )
             },

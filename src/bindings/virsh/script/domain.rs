@@ -5,7 +5,7 @@
 
 #[rhai::plugin::export_module]
 pub mod functions {
-    use crate::bindings::virsh::script::{Virsh, change_domain};
+    use crate::bindings::virsh::script::{Virsh, change_domain, change_state};
     use crate::error::Error;
     use crate::helpers::units::parse_duration;
     use crate::helpers::xml::Document;
@@ -174,19 +174,10 @@ pub mod functions {
     /// Implements: virDomainCreate (virsh start)
     #[rhai_fn(name = "start", pure, return_raw)]
     pub fn start(virsh: &mut Virsh, domain: &str) -> RhaiResultOf<()> {
-        change_domain(
-            &virsh.0,
-            "virsh.start",
-            domain,
-            |op, d| {
-                let _ = d;
-                (
-                    Op { effect: crate::host::op::Effect::Change, ..op },
-                    Undo::Stop { name: d.name.clone(), uuid: d.uuid.clone() },
-                )
-            },
-            |w, d| w.start(&d.uuid),
-        )
+        const OP: &str = "virsh.start";
+        let info = virsh.0.virsh().dominfo(domain).raise(OP)?;
+        let undo = Undo::Stop { name: info.name.clone(), uuid: info.uuid.clone() };
+        change_state(&virsh.0, Op::change(OP, &info.name), &info, false, undo, |w| w.start(&info.uuid)).raise(OP)
     }
 
     /// Asks a guest to shut down; returns at once.
@@ -202,19 +193,10 @@ pub mod functions {
     /// Implements: virDomainShutdown (virsh shutdown)
     #[rhai_fn(name = "shutdown", pure, return_raw)]
     pub fn shutdown(virsh: &mut Virsh, domain: &str) -> RhaiResultOf<()> {
-        change_domain(
-            &virsh.0,
-            "virsh.shutdown",
-            domain,
-            |op, d| {
-                let _ = d;
-                (
-                    Op { effect: crate::host::op::Effect::Change, ..op },
-                    Undo::Start { name: d.name.clone(), uuid: d.uuid.clone() },
-                )
-            },
-            |w, d| w.shutdown(&d.uuid),
-        )
+        const OP: &str = "virsh.shutdown";
+        let info = virsh.0.virsh().dominfo(domain).raise(OP)?;
+        let undo = Undo::Start { name: info.name.clone(), uuid: info.uuid.clone() };
+        change_state(&virsh.0, Op::change(OP, &info.name), &info, true, undo, |w| w.shutdown(&info.uuid)).raise(OP)
     }
 
     /// Pulls a domain's plug.
@@ -230,19 +212,10 @@ pub mod functions {
     /// Implements: virDomainDestroy (virsh destroy)
     #[rhai_fn(name = "destroy", pure, return_raw)]
     pub fn destroy(virsh: &mut Virsh, domain: &str) -> RhaiResultOf<()> {
-        change_domain(
-            &virsh.0,
-            "virsh.destroy",
-            domain,
-            |op, d| {
-                let _ = d;
-                (
-                    Op { effect: crate::host::op::Effect::Destroy, ..op },
-                    Undo::Start { name: d.name.clone(), uuid: d.uuid.clone() },
-                )
-            },
-            |w, d| w.destroy(&d.uuid),
-        )
+        const OP: &str = "virsh.destroy";
+        let info = virsh.0.virsh().dominfo(domain).raise(OP)?;
+        let undo = Undo::Start { name: info.name.clone(), uuid: info.uuid.clone() };
+        change_state(&virsh.0, Op::destroy(OP, &info.name), &info, true, undo, |w| w.destroy(&info.uuid)).raise(OP)
     }
 
     /// Asks a guest to boot anew; returns at once.
@@ -258,16 +231,7 @@ pub mod functions {
     /// Implements: virDomainReboot (virsh reboot)
     #[rhai_fn(name = "reboot", pure, return_raw)]
     pub fn reboot(virsh: &mut Virsh, domain: &str) -> RhaiResultOf<()> {
-        change_domain(
-            &virsh.0,
-            "virsh.reboot",
-            domain,
-            |op, d| {
-                let _ = d;
-                (Op { effect: crate::host::op::Effect::Change, ..op }, Undo::Nothing)
-            },
-            |w, d| w.reboot(&d.uuid),
-        )
+        change_domain(&virsh.0, "virsh.reboot", domain, |op, _| (op, Undo::Nothing), |w, d| w.reboot(&d.uuid))
     }
 
     /// Halts a domain's processors.
@@ -287,13 +251,7 @@ pub mod functions {
             &virsh.0,
             "virsh.suspend",
             domain,
-            |op, d| {
-                let _ = d;
-                (
-                    Op { effect: crate::host::op::Effect::Change, ..op },
-                    Undo::Impossible { command: format!("virsh resume {}", d.name) },
-                )
-            },
+            |op, d| (op, Undo::Impossible { command: format!("virsh resume {}", d.name) }),
             |w, d| w.suspend(&d.uuid),
         )
     }
@@ -316,13 +274,7 @@ pub mod functions {
             &virsh.0,
             "virsh.resume",
             domain,
-            |op, d| {
-                let _ = d;
-                (
-                    Op { effect: crate::host::op::Effect::Change, ..op },
-                    Undo::Impossible { command: format!("virsh suspend {}", d.name) },
-                )
-            },
+            |op, d| (op, Undo::Impossible { command: format!("virsh suspend {}", d.name) }),
             |w, d| w.resume(&d.uuid),
         )
     }

@@ -112,7 +112,7 @@ pub mod functions {
     pub fn nvram_copy(virsh: &mut Virsh, path: &str, file: &str) -> RhaiResultOf<()> {
         const OP: &str = "virsh.nvram_copy";
         let (dir, _) = file.rsplit_once('/').unwrap_or((".", file));
-        let temp = format!("{dir}/.zs-{}-{}", virsh.0.gate.run, virsh.0.gate.operations() + 1);
+        let temp = format!("{dir}/.zs-{}", virsh.0.gate.unique());
         let undo = |id| Undo::RemoveHostFile { path: file.into(), temp: temp.clone(), id };
         let op = Op::change(OP, file).with("from", path);
         virsh
