@@ -61,6 +61,10 @@ pub enum Line {
         what: String,
         command: String,
     },
+    /// Taking this operation back has failed: it stays open, whatever becomes of its frame.
+    Stuck {
+        seq: u64,
+    },
     /// The operations of this frame are final, whatever becomes of the run.
     Commit {
         frame: u64,
@@ -119,7 +123,12 @@ impl Journal {
     pub fn write(&mut self, line: &Line, sync: bool) -> Result<()> {
         let mut text = serde_json::to_string(line).map_err(|e| Error::failed(e.to_string()))?;
         text.push('\n');
-        self.file.write_all(text.as_bytes()).map_err(|e| unwritable(e, Path::new(&self.id)))?;
+        let before = self.file.metadata().map_err(|e| unwritable(e, Path::new(&self.id)))?.len();
+        if let Err(e) = self.file.write_all(text.as_bytes()) {
+            // Half a line would swallow the next one.
+            let _ = self.file.set_len(before);
+            return Err(unwritable(e, Path::new(&self.id)));
+        }
         if sync {
             self.file.sync_data().map_err(|e| unwritable(e, Path::new(&self.id)))?;
         }
@@ -206,6 +215,9 @@ pub struct Open {
     pub unknown: bool,
 }
 
+/// No frame has this number, so none makes its operations final.
+const NO_FRAME: u64 = u64::MAX;
+
 /// What of a run still has to be taken back, newest first.
 pub fn open_operations(lines: &[Line]) -> Vec<Open> {
     let mut open: Vec<(u64, Open)> = Vec::new();
@@ -222,6 +234,7 @@ pub fn open_operations(lines: &[Line]) -> Vec<Open> {
                 o.unknown = false;
             }),
             Line::Undone { seq, .. } | Line::Left { seq, .. } => open.retain(|(_, o)| o.seq != *seq),
+            Line::Stuck { seq } => open.iter_mut().filter(|(_, o)| o.seq == *seq).for_each(|(f, _)| *f = NO_FRAME),
             Line::Commit { frame } => open.retain(|(f, _)| f != frame),
             Line::Merge { frame, into } => {
                 open.iter_mut().filter(|(f, _)| f == frame).for_each(|(f, _)| *f = *into);
@@ -250,10 +263,15 @@ mod tests {
             Undo::Within { image: image.clone() },
             Undo::Keep { what: "w".into() },
             Undo::Impossible { command: "c".into() },
-            Undo::RemoveImage { image: image.clone(), temp: image.sibling("t"), id: Some("i".into()) },
-            Undo::RemoveSnap { snap: image.at("s"), image_id: "i".into() },
+            Undo::RemoveImage { image: image.clone(), temp: image.sibling("t"), id: Some("i".into()), snaps: vec![7] },
+            Undo::RemoveSnap {
+                snap: image.at("s"),
+                temp: image.at("t"),
+                image_id: "i".into(),
+                snap_id: Some(u64::MAX),
+            },
             Undo::RenameImage { now: image.clone(), was: image.sibling("w"), id: "i".into() },
-            Undo::RenameSnap { now: image.at("s"), was: "w".into(), image_id: "i".into() },
+            Undo::RenameSnap { now: image.at("s"), was: "w".into(), image_id: "i".into(), snap_id: 7 },
             Undo::RestoreTrash { image: image.clone(), id: "i".into() },
             Undo::SetMeta { image: image.clone(), image_id: "i".into(), key: "k".into(), was: None },
             Undo::Undefine { name: "n".into(), uuid: "u".into() },

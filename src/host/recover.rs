@@ -18,12 +18,13 @@ pub struct Recovered {
     pub left: Vec<(String, String)>,
 }
 
-/// Finishes off every dead run. `open` makes the world that a run acted on, from its first line.
+/// Finishes off every dead run; what became of them, and the first error. `open` makes the world that a run acted on,
+/// from its first line.
 pub fn recover(
     state: &Path,
     events: &Events,
     open: impl Fn(&Line) -> Result<Box<dyn World>>,
-) -> Result<Vec<Recovered>> {
+) -> Result<(Vec<Recovered>, Option<Error>)> {
     let mut all = Vec::new();
     let mut first_error = None;
     for id in journal::runs(state)? {
@@ -36,10 +37,12 @@ pub fn recover(
             }
         }
     }
-    match first_error {
-        Some(e) => Err(e),
-        None => Ok(all),
-    }
+    Ok((all, first_error))
+}
+
+/// Whether there is nothing to do for a run that has written these lines.
+fn is_finished(lines: &[Line]) -> bool {
+    lines.iter().any(|l| matches!(l, Line::End { .. })) && journal::open_operations(lines).is_empty()
 }
 
 fn one(
@@ -48,19 +51,19 @@ fn one(
     events: &Events,
     open: &impl Fn(&Line) -> Result<Box<dyn World>>,
 ) -> Result<Option<Recovered>> {
-    let lines = journal::read(state, id)?;
-    if lines.iter().any(|l| matches!(l, Line::End { ok: true, .. })) {
-        return Ok(None);
-    }
-    let ended = lines.iter().any(|l| matches!(l, Line::End { .. }));
-    let operations = journal::open_operations(&lines);
-    if ended && operations.is_empty() {
+    if is_finished(&journal::read(state, id)?) {
         return Ok(None);
     }
     let Some(mut journal) = Journal::reopen(state, id)? else {
         events.log("info", &format!("run {id} is still going on: left alone"));
         return Ok(None);
     };
+    // Read again under the lock: the run, or another recovery, may have ended in between.
+    let lines = journal::read(state, id)?;
+    if is_finished(&lines) {
+        return Ok(None);
+    }
+    let operations = journal::open_operations(&lines);
     let mut result = Recovered { run: id.into(), script: String::new(), undone: 0, left: Vec::new() };
     let first = lines.iter().find(|l| matches!(l, Line::Run { .. }));
     if let (Some(first), false) = (first, operations.is_empty()) {
