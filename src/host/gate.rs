@@ -20,7 +20,7 @@ use crate::error::{Error, Kind, Result};
 use frames::Frame;
 use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -58,17 +58,21 @@ pub struct Gate {
     frames: Mutex<HashMap<u64, Frame>>,
     /// Guests that this run has open for writing, each with the frame that goes on with it.
     guests: Mutex<Vec<(u64, GuestId, ImageSpec)>>,
-    /// Images that this run has made: what happens inside them goes with them.
+    /// Images that this run has made and could still take back: what happens inside them goes with them.
     made: Mutex<BTreeSet<ImageSpec>>,
     seq: AtomicU64,
+    /// Of names that only this run has.
+    names: AtomicU64,
     rights: Rights,
     faults: Faults,
     yes: bool,
     pub events: Arc<Events>,
     pub cancel: Cancel,
     left: Mutex<Vec<(String, String)>>,
+    /// People are asked one thing at a time.
+    question: Mutex<()>,
     /// Whether the journal says which cluster and which hypervisor this run acts on.
-    named: [AtomicBool; 2],
+    named: Mutex<[bool; 2]>,
     started: Instant,
 }
 
@@ -90,13 +94,15 @@ impl Gate {
             guests: Mutex::default(),
             made: Mutex::new(BTreeSet::new()),
             seq: AtomicU64::new(0),
+            names: AtomicU64::new(0),
             rights,
             faults: Faults::from_env()?,
             yes,
             events,
             cancel,
             left: Mutex::new(Vec::new()),
-            named: Default::default(),
+            question: Mutex::default(),
+            named: Mutex::default(),
             started: Instant::now(),
         })
     }
@@ -114,6 +120,11 @@ impl Gate {
     /// How many operations this run has begun.
     pub fn operations(&self) -> u64 {
         self.seq.load(Ordering::SeqCst)
+    }
+
+    /// The run's id with a number that no other name of this run has: for things that must be nobody else's.
+    pub fn unique(&self) -> String {
+        format!("{}-{}", self.run, self.names.fetch_add(1, Ordering::SeqCst) + 1)
     }
 
     /// What was made and could not be taken away again: words and the command for it.
@@ -146,6 +157,22 @@ impl Gate {
         first
     }
 
+    /// Notes that what bears this name is not, or no longer, an image that goes with a rollback.
+    fn not_made(&self, undo: &Undo) {
+        if let Undo::RemoveImage { image, .. } = undo {
+            lock(&self.made).remove(image);
+        }
+    }
+
+    /// An image under another name, or gone, leaves its name to what may be somebody else's.
+    fn forget_removed(&self, op: &Op) {
+        if matches!(op.op.as_str(), "rbd.rename" | "rbd.remove" | "rbd.trash_mv")
+            && let Ok(image) = op.subject.parse::<ImageSpec>()
+        {
+            lock(&self.made).remove(&image);
+        }
+    }
+
     /// `Undo::Within` when this run made the image.
     pub fn within(&self, image: &ImageSpec) -> Option<Undo> {
         lock(&self.made).contains(image).then(|| Undo::Within { image: image.clone() })
@@ -168,6 +195,7 @@ impl Gate {
             self.events.plan(&op);
             let step = Step { progress, learned: &|_| Ok(()) };
             let (value, undo) = perform(&*self.world, &step).map_err(named)?;
+            self.forget_removed(&op);
             self.remember(seq, op, undo);
             return Ok(value);
         }
@@ -196,6 +224,7 @@ impl Gate {
                 // A failed write here leaves the operation open in the journal; it is in memory too, so rollback knows it.
                 let written = self.write(&Line::Done { seq, undo: undo.clone(), ms }, false);
                 self.events.done(&op, ms);
+                self.forget_removed(&op);
                 self.remember(seq, op, undo);
                 written?;
                 Ok(value)
@@ -223,9 +252,14 @@ impl Gate {
         image: &ImageSpec,
         make: impl FnOnce(&dyn World, &ImageSpec, &Step) -> Result<()>,
     ) -> Result<crate::bindings::rbd::api::Image> {
-        let temp = image.sibling(&format!(".zs-{}-{}", self.run, self.operations() + 1));
-        let undo = |id: Option<String>| Undo::RemoveImage { image: image.clone(), temp: temp.clone(), id };
-        let made = self.change(op, undo(None), |world, step| {
+        let temp = image.sibling(&format!(".zs-{}", self.unique()));
+        let undo = |id: Option<String>, snaps: Vec<u64>| Undo::RemoveImage {
+            image: image.clone(),
+            temp: temp.clone(),
+            id,
+            snaps,
+        };
+        let made = self.change(op, undo(None, vec![]), |world, step| {
             if world.rbd().exists(image)? {
                 return Err(Error::exists("there is an image of this name")
                     .subject(image)
@@ -235,16 +269,20 @@ impl Gate {
                 make(world, image, step)?;
                 let info = world.rbd().info(image)?;
                 let id = info.id.clone();
-                return Ok((info, undo(Some(id))));
+                return Ok((info, undo(Some(id), vec![])));
             }
             make(world, &temp, step)?;
             self.faults.point();
             let info = world.rbd().info(&temp)?;
-            step.learned(undo(Some(info.id.clone())))?;
+            let snaps = match info.snapshot_count {
+                0 => vec![],
+                _ => world.rbd().snap_ls(&temp, false)?.iter().map(|s| s.id).collect(),
+            };
+            step.learned(undo(Some(info.id.clone()), snaps.clone()))?;
             self.faults.point();
             world.rename(&temp, image)?;
             let id = info.id.clone();
-            Ok((crate::bindings::rbd::api::Image { name: image.image.clone(), ..info }, undo(Some(id))))
+            Ok((crate::bindings::rbd::api::Image { name: image.image.clone(), ..info }, undo(Some(id), snaps)))
         })?;
         lock(&self.made).insert(image.clone());
         Ok(made)
@@ -256,7 +294,7 @@ impl Gate {
             return Ok(String::new());
         }
         self.open_journal()?;
-        let name = format!("{}-{name}", self.operations() + 1);
+        let name = format!("{}-{name}", self.unique());
         match &*lock(&self.journal) {
             Some(j) => j.keep(&name, content),
             None => Err(Error::failed("the journal is not open")),
@@ -268,7 +306,9 @@ impl Gate {
         if op.effect != Effect::Destroy || self.yes || self.planning() || inside || self.is_confirmed() {
             return Ok(());
         }
-        if self.confirm(&format!("{} {}?", op.op, op.subject))? {
+        // One answer is for one operation; `confirm` in a script, which shows the whole list, is for a transaction.
+        let _turn = lock(&self.question);
+        if self.is_confirmed() || self.events.ask(&format!("{} {}?", op.op, op.subject), &self.cancel)? {
             Ok(())
         } else {
             Err(Error::denied("you said no").op(&op.op).subject(&op.subject))
@@ -282,7 +322,7 @@ impl Gate {
             self.set_confirmed();
             return Ok(true);
         }
-        let answer = self.events.ask(question)?;
+        let answer = self.events.ask(question, &self.cancel)?;
         if answer {
             self.set_confirmed();
         }

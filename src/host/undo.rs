@@ -4,7 +4,7 @@
 //! gone already is success.
 
 use crate::bindings::World;
-use crate::bindings::rbd::api::Watcher;
+use crate::bindings::rbd::api::{Snap, Watcher};
 use crate::bindings::spec::{ImageSpec, Progress, SnapSpec};
 use crate::bindings::virsh::api::{FileId, UndefineOpts};
 use crate::error::{Error, Kind, Result};
@@ -32,15 +32,21 @@ pub enum Undo {
     Impossible {
         command: String,
     },
-    /// `temp` is a name only this run can have; under `image` it is ours only if the id is `id`.
+    /// `temp` is a name only this run can have; under `image` it is ours only if the id is `id`. `snaps` are the
+    /// snapshots that it came with, by their ids.
     RemoveImage {
         image: ImageSpec,
         temp: ImageSpec,
         id: Option<String>,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        snaps: Vec<u64>,
     },
+    /// `temp` is a name only this run can have; under `snap` it is ours only if the id is `snap_id`.
     RemoveSnap {
         snap: SnapSpec,
+        temp: SnapSpec,
         image_id: String,
+        snap_id: Option<u64>,
     },
     /// The image with this id is called `now`; it was called `was`.
     RenameImage {
@@ -48,10 +54,12 @@ pub enum Undo {
         was: ImageSpec,
         id: String,
     },
+    /// The snapshot with this id is called `now`; it was called `was`.
     RenameSnap {
         now: SnapSpec,
         was: String,
         image_id: String,
+        snap_id: u64,
     },
     RestoreTrash {
         image: ImageSpec,
@@ -138,12 +146,16 @@ pub fn apply(undo: &Undo, world: &dyn World, before: &Path, notice: &dyn Fn(&str
         Undo::Impossible { command } => {
             Ok(Outcome::Left { what: "cannot be taken back by zs".into(), command: command.clone() })
         }
-        Undo::RemoveImage { image, temp, id } => remove_image(world, image, temp, id.as_deref(), notice),
-        Undo::RemoveSnap { snap, image_id } => {
+        Undo::RemoveImage { image, temp, id, snaps } => remove_image(world, image, temp, id.as_deref(), snaps, notice),
+        Undo::RemoveSnap { snap, temp, image_id, snap_id } => {
             if !is_image(world, &snap.image, image_id)? {
                 return Ok(Outcome::Gone);
             }
-            gone_is_fine(world.snap_rm(snap), format!("removed snapshot {snap}"))
+            let ours = |s: &Snap| s.name == temp.snap || s.name == snap.snap && Some(s.id) == *snap_id;
+            match remove_snaps(world, &snap.image, ours)? {
+                0 => Ok(Outcome::Gone),
+                _ => Ok(Outcome::Done(format!("removed snapshot {snap}"))),
+            }
         }
         Undo::RenameImage { now, was, id } => {
             if !is_image(world, now, id)? {
@@ -151,8 +163,9 @@ pub fn apply(undo: &Undo, world: &dyn World, before: &Path, notice: &dyn Fn(&str
             }
             gone_is_fine(world.rename(now, was), format!("renamed {now} back to {was}"))
         }
-        Undo::RenameSnap { now, was, image_id } => {
-            if !is_image(world, &now.image, image_id)? {
+        Undo::RenameSnap { now, was, image_id, snap_id } => {
+            let is_it = |s: &Snap| s.name == now.snap && s.id == *snap_id;
+            if !is_image(world, &now.image, image_id)? || !world.rbd().snap_ls(&now.image, false)?.iter().any(is_it) {
                 return Ok(Outcome::Gone);
             }
             gone_is_fine(world.snap_rename(now, was), format!("renamed {now} back to @{was}"))
@@ -282,14 +295,39 @@ fn is_image(world: &dyn World, image: &ImageSpec, id: &str) -> Result<bool> {
     Ok(find(world.rbd().info(image))?.is_some_and(|i| i.id == id))
 }
 
+/// Removes those snapshots of an image that are `ours`, protected ones too; how many.
+fn remove_snaps(world: &dyn World, image: &ImageSpec, ours: impl Fn(&Snap) -> bool) -> Result<usize> {
+    let found: Vec<Snap> = world.rbd().snap_ls(image, false)?.into_iter().filter(|s| ours(s)).collect();
+    for s in &found {
+        let snap = image.at(&s.name);
+        if s.protected {
+            world.snap_unprotect(&snap)?;
+        }
+        find(world.snap_rm(&snap))?;
+    }
+    Ok(found.len())
+}
+
+/// What a removal that was killed half way has left: librbd moves an image to the trash before it deletes its objects.
+fn finish_removal(world: &dyn World, temp: &ImageSpec, id: Option<&str>) -> Result<bool> {
+    let mut removed = false;
+    for t in world.rbd().trash_ls(&temp.pool, &temp.namespace)? {
+        if t.name == temp.image || t.source == "REMOVING" && id == Some(t.id.as_str()) {
+            removed |= find(world.trash_rm(&temp.pool, &temp.namespace, &t.id, true, &Progress::none()))?.is_some();
+        }
+    }
+    Ok(removed)
+}
+
 fn remove_image(
     world: &dyn World,
     image: &ImageSpec,
     temp: &ImageSpec,
     id: Option<&str>,
+    snaps: &[u64],
     notice: &dyn Fn(&str),
 ) -> Result<Outcome> {
-    let mut removed = false;
+    let mut removed = finish_removal(world, temp, id)?;
     for name in [temp, image] {
         let Some(found) = find(world.rbd().info(name))? else { continue };
         let ours = name == temp || id == Some(found.id.as_str());
@@ -297,7 +335,8 @@ fn remove_image(
             continue;
         }
         wait_for_watchers(world, name, notice)?;
-        // librbd cannot remove an image with snapshots; those of others are theirs to remove.
+        // librbd cannot remove an image with snapshots. Under the temporary name all are ours.
+        remove_snaps(world, name, |s| name == temp || snaps.contains(&s.id))?;
         if let Some(snap) = world.rbd().snap_ls(name, false)?.first() {
             return Err(Error::busy(format!("has snapshot {}, which this run did not make", snap.name))
                 .op("rbd.remove")

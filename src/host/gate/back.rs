@@ -26,6 +26,7 @@ impl Gate {
             Some(j) => j.before.clone(),
             None => PathBuf::new(),
         };
+        self.not_made(&open.undo);
         if let Undo::GuestEdits { image, .. } = &open.undo {
             let _ = self.close_guests(|_, i| i == image);
         }
@@ -38,7 +39,10 @@ impl Gate {
                 }
                 let _ = self.write(&line, false);
             }
-            TakenBack::StillOpen { what, command } => lock(&self.left).push((what, command)),
+            TakenBack::StillOpen { what, command } => {
+                lock(&self.left).push((what, command));
+                let _ = self.write(&Line::Stuck { seq: open.seq }, true);
+            }
         }
         self.faults.point();
     }

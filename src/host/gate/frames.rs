@@ -8,6 +8,7 @@ use crate::host::op::Op;
 use crate::host::undo::Undo;
 use rhai::FnPtr;
 use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 static NEXT_FRAME: AtomicU64 = AtomicU64::new(1);
@@ -23,10 +24,19 @@ pub fn current_frame() -> u64 {
 
 /// Runs `f` with this thread's operations belonging to `frame`: how `parallel` hands its frame to its workers.
 pub fn in_frame<T>(frame: u64, f: impl FnOnce() -> T) -> T {
-    let before = FRAME.replace(frame);
-    let r = f();
-    FRAME.set(before);
-    r
+    struct Back(u64);
+    impl Drop for Back {
+        fn drop(&mut self) {
+            FRAME.set(self.0);
+        }
+    }
+    let _back = Back(FRAME.replace(frame));
+    f()
+}
+
+fn of_panic(panic: &(dyn std::any::Any + Send)) -> Error {
+    let said = panic.downcast_ref::<String>().cloned().or_else(|| panic.downcast_ref::<&str>().map(|s| s.to_string()));
+    Error::failed(format!("this is a bug of zs: {}", said.unwrap_or_default()))
 }
 
 /// A transaction that is going on: what it has done, and what it has put off to its end.
@@ -80,7 +90,8 @@ impl Gate {
         let frame = NEXT_FRAME.fetch_add(1, Ordering::SeqCst);
         lock(&self.frames).insert(frame, Frame { parent, ..Frame::default() });
         let mut result = in_frame(frame, || {
-            let r = f();
+            // A bug of ours must not leave behind what the script has done.
+            let r = catch_unwind(AssertUnwindSafe(f)).unwrap_or_else(|panic| Err(of_panic(&*panic)));
             let d = Cancel::shielded(|| self.run_deferred(frame, call));
             match (r, d) {
                 (Ok(_), Err(e)) => Err(e),
@@ -105,6 +116,8 @@ impl Gate {
                     self.roll_back(ended.done);
                     return Err(e);
                 }
+                // Final now: what is done to them from here on needs an undo of its own.
+                ended.done.iter().for_each(|o| self.not_made(&o.undo));
             }
             Ok(_) => {
                 let _ = self.write_if_open(&Line::Merge { frame, into: parent });

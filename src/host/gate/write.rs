@@ -4,7 +4,6 @@ use super::{Gate, lock, now};
 use crate::error::Result;
 use crate::host::journal::{Journal, Line};
 use crate::host::op::Op;
-use std::sync::atomic::Ordering;
 
 impl Gate {
     pub(super) fn open_journal(&self) -> Result<()> {
@@ -39,7 +38,9 @@ impl Gate {
     /// them must not ask the other.
     pub(super) fn name_site(&self, op: &Op) -> Result<()> {
         let libvirt = op.op.starts_with("virsh.");
-        if self.named[usize::from(libvirt)].swap(true, Ordering::SeqCst) {
+        // Held over the question: an operation of another thread must not go before the line.
+        let mut named = lock(&self.named);
+        if named[usize::from(libvirt)] {
             return Ok(());
         }
         let line = if libvirt {
@@ -47,7 +48,9 @@ impl Gate {
         } else {
             Line::Cluster { fsid: self.world.ceph().fsid()? }
         };
-        self.write(&line, false)
+        self.write(&line, false)?;
+        named[usize::from(libvirt)] = true;
+        Ok(())
     }
 
     pub(super) fn write(&self, line: &Line, sync: bool) -> Result<()> {

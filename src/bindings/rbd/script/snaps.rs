@@ -5,11 +5,12 @@
 
 #[rhai::plugin::export_module]
 pub mod functions {
+    use crate::bindings::rbd::errors::{no_snap, snap_exists};
     use crate::bindings::rbd::script::{Rbd, image_id, within_or};
     use crate::bindings::spec::SnapSpec;
     use crate::host::op::Op;
     use crate::host::undo::Undo;
-    use crate::host::values::{Raise, RhaiResultOf, options, parse};
+    use crate::host::values::{Raise, RhaiResultOf, options, parse, throw};
     use rhai::Map;
 
     #[rhai_fn(name = "snap_create", pure, return_raw)]
@@ -38,15 +39,33 @@ pub mod functions {
         }
         let snap: SnapSpec = parse(OP, new_snap)?;
         let o: Options = options(OP, options_)?;
+        let op = Op::change(OP, &snap);
+        if o.keep {
+            let undo = Undo::Keep { what: format!("snapshot {snap} is shared") };
+            return rbd.0.change_plain(op, undo, |w, _| w.snap_create(&snap)).raise(OP);
+        }
         let image_id = image_id(&rbd.0, OP, &snap.image)?;
-        let undo = if o.keep {
-            Undo::Keep { what: format!("snapshot {snap} is shared") }
-        } else {
-            within_or(&rbd.0, &snap.image, Undo::RemoveSnap { snap: snap.clone(), image_id })
-        };
-        // Until it is made, a snapshot of that name is somebody else's.
-        let before = if o.keep { undo.clone() } else { Undo::Nothing };
-        rbd.0.change(Op::change(OP, &snap), before, |w, _| Ok((w.snap_create(&snap)?, undo))).raise(OP)
+        let temp = snap.image.at(&format!(".zs-{}", rbd.0.gate.unique()));
+        let undo =
+            |snap_id| Undo::RemoveSnap { snap: snap.clone(), temp: temp.clone(), image_id: image_id.clone(), snap_id };
+        // As an image: under a name that only this run can have, until its id is written down.
+        let made = rbd.0.change(op, undo(None), |w, step| {
+            if !w.is_live() {
+                return Ok((w.snap_create(&snap)?, undo(None)));
+            }
+            let find = |name: &str| -> crate::error::Result<Option<u64>> {
+                Ok(w.rbd().snap_ls(&snap.image, false)?.into_iter().find(|s| s.name == name).map(|s| s.id))
+            };
+            if find(&snap.snap)?.is_some() {
+                return Err(snap_exists(&snap));
+            }
+            w.snap_create(&temp)?;
+            let id = find(&temp.snap)?;
+            step.learned(undo(id))?;
+            w.snap_rename(&temp, &snap.snap)?;
+            Ok(((), undo(id)))
+        });
+        made.raise(OP)
     }
 
     /// Removes a snapshot. One with clones of format 2 lives on in the trash namespace until the last is gone.
@@ -92,8 +111,17 @@ pub mod functions {
     pub fn snap_rename(rbd: &mut Rbd, snap: &str, name: &str) -> RhaiResultOf<()> {
         const OP: &str = "rbd.snap_rename";
         let spec: SnapSpec = parse(OP, snap)?;
+        let now: SnapSpec = parse(OP, &format!("{}@{name}", spec.image))?;
         let image_id = image_id(&rbd.0, OP, &spec.image)?;
-        let undo = Undo::RenameSnap { now: spec.image.at(name), was: spec.snap.clone(), image_id };
+        let there = rbd.0.rbd().snap_ls(&spec.image, false).raise(OP)?;
+        let Some(snap_id) = there.iter().find(|s| s.name == spec.snap).map(|s| s.id) else {
+            return Err(throw(no_snap(&spec).op(OP)));
+        };
+        // std/clone: older generations of the shared snapshot stay what they are when a clone fails.
+        let undo = match spec.snap == "zs" && name == format!("zs-{snap_id}") {
+            true => Undo::Keep { what: format!("{now} is an older generation of {spec}") },
+            false => Undo::RenameSnap { now, was: spec.snap.clone(), image_id, snap_id },
+        };
         rbd.0.change_plain(Op::change(OP, &spec).with("to", name), undo, |w, _| w.snap_rename(&spec, name)).raise(OP)
     }
 
