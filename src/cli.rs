@@ -32,7 +32,7 @@ use std::sync::{Arc, Mutex};
 )]
 struct Cli {
     /// Evaluate CODE and print its value
-    #[arg(short = 'e', value_name = "CODE")]
+    #[arg(short = 'e', value_name = "CODE", allow_hyphen_values = true)]
     eval: Option<String>,
     /// Show what the script would do; change nothing
     #[arg(short = 'n', long)]
@@ -271,6 +271,9 @@ fn run_script(host: &Arc<Host>, source: &Source, is_eval: bool, verbose: bool) -
             if !host.events.json && !value.is_unit() && is_eval {
                 host.events.out(&crate::render::value(&value));
             }
+            for (what, command) in host.gate.left() {
+                host.events.log("error", &format!("left behind: {what}\n  {command}"));
+            }
             0
         }
         Err(_) if *crate::host::gate::lock(&host.finished) => 0,
@@ -423,7 +426,7 @@ fn recover_all(cli: &Cli, events: &Arc<Events>) -> Result<u8> {
         }
         Ok(Box::new(live(settings, events, &Cancel::default())))
     };
-    let runs = recover::recover(&Config::state_dir(), events, open)?;
+    let (runs, error) = recover::recover(&Config::state_dir(), events, open)?;
     let mut left = false;
     for r in &runs {
         events.log("info", &format!("run {} ({}): {} operations taken back", r.run, r.script, r.undone));
@@ -432,11 +435,14 @@ fn recover_all(cli: &Cli, events: &Arc<Events>) -> Result<u8> {
             events.log("error", &format!("left behind: {what}\n  {command}"));
         }
     }
-    if runs.is_empty() {
+    if runs.is_empty() && error.is_none() {
         events.log("info", "nothing to recover");
-    } else if !left {
+    } else if !left && error.is_none() {
         events.log("info", "left behind: nothing");
     }
     events.result(serde_json::to_value(&runs).unwrap_or_default());
+    if let Some(e) = error {
+        return Err(e);
+    }
     Ok(if left { Kind::Failed.exit_code() } else { 0 })
 }

@@ -32,7 +32,7 @@ pub fn expand(text: &str) -> Result<Vec<String>> {
         let close = rest[open..].find('}').ok_or_else(bad)? + open;
         let (from, to) = rest[open + 1..close].split_once("..").ok_or_else(bad)?;
         let (low, high): (usize, usize) = (from.parse().map_err(|_| bad())?, to.parse().map_err(|_| bad())?);
-        if low > high || (high - low + 1).saturating_mul(names.len()) > MOST {
+        if from.len() > 20 || low > high || (high - low + 1).saturating_mul(names.len()) > MOST {
             return Err(bad());
         }
         let width = if from.starts_with('0') { from.len() } else { 0 };

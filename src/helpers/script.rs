@@ -41,6 +41,12 @@ fn seconds(value: &rhai::Dynamic) -> RhaiResultOf<f64> {
     }
 }
 
+/// Seconds within bounds; not-a-number is none.
+fn duration(seconds: f64, low: f64, high: f64) -> RhaiResultOf<Duration> {
+    Duration::try_from_secs_f64(seconds.clamp(low, high))
+        .map_err(|_| throw(Error::invalid("is no time").subject(seconds)))
+}
+
 fn pause(cancel: &Cancel, time: Duration) -> Result<(), Error> {
     let end = Instant::now() + time;
     while let Some(left) = end.checked_duration_since(Instant::now()).filter(|l| !l.is_zero()) {

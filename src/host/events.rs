@@ -5,9 +5,11 @@ use super::op::{Effect, Op};
 use crate::bindings::spec::{Cancel, Progress};
 use crate::error::{Error, Result};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
 use std::io::{BufRead, IsTerminal, Write};
+use std::os::fd::AsFd;
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -191,22 +193,24 @@ impl Events {
         updated
     }
 
-    /// Asks on the terminal; the default answer is no.
-    pub fn ask(&self, question: &str) -> Result<bool> {
+    /// Asks on the terminal; the default answer is no. Ctrl-C is no answer.
+    pub fn ask(&self, question: &str, cancel: &Cancel) -> Result<bool> {
         if self.json || self.stdin_is_script || !std::io::stdin().is_terminal() {
             return Err(Error::denied(format!("somebody has to say yes to: {question}"))
                 .hint("there is no terminal to ask on: give --yes before the script's name"));
         }
-        let ask = || -> Result<bool> {
-            eprint!("{question} [y/N] ");
-            let mut answer = String::new();
-            std::io::stdin().lock().read_line(&mut answer)?;
-            Ok(matches!(answer.trim(), "y" | "Y" | "yes" | "Yes"))
-        };
+        let show = || eprint!("{question} [y/N] ");
+        // Not held over the wait: what else is said in the meantime must not wait for the answer.
         match &self.bars {
-            Some(bars) => bars.suspend(ask),
-            None => ask(),
+            Some(bars) => bars.suspend(show),
+            None => show(),
         }
+        while !is_readable(&std::io::stdin())? {
+            cancel.check().inspect_err(|_| eprintln!())?;
+        }
+        let mut answer = String::new();
+        std::io::stdin().lock().read_line(&mut answer)?;
+        Ok(matches!(answer.trim(), "y" | "Y" | "yes" | "Yes"))
     }
 
     pub fn paint(&self, code: &str, text: &str) -> String {
@@ -238,6 +242,16 @@ impl Events {
             _ => return format!("    {line}"),
         };
         format!("    {}", self.paint(code, line))
+    }
+}
+
+/// Whether there is something to read, after a moment's wait. A terminal has it when a line is complete.
+fn is_readable(input: &std::io::Stdin) -> Result<bool> {
+    let mut fds = [PollFd::new(input.as_fd(), PollFlags::POLLIN)];
+    match poll(&mut fds, PollTimeout::from(100u8)) {
+        Ok(n) => Ok(n > 0),
+        Err(nix::errno::Errno::EINTR) => Ok(false),
+        Err(e) => Err(std::io::Error::from(e).into()),
     }
 }
 

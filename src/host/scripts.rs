@@ -19,7 +19,8 @@ pub struct Source {
 /// That path; else that name in the directories of `[scripts] path`; else the built-in of that name.
 pub fn find(name: &str, dirs: &[PathBuf]) -> Result<Source> {
     let path = Path::new(name);
-    if path.is_file() {
+    // Pipes too: `zs <(echo …)`.
+    if path.exists() && !path.is_dir() {
         return read(path);
     }
     if !name.contains('/') {
@@ -44,7 +45,9 @@ fn read(path: &Path) -> Result<Source> {
     let text = String::from_utf8(bytes)
         .map_err(|e| Error::invalid(format!("is not UTF-8: {e}")).op("script").subject(path.display()).usage())?;
     let dir = path.parent().map(Path::to_path_buf);
-    Ok(Source { name: path.display().to_string(), text, dir })
+    // Told apart from the built-in of this name, whose lines nobody wants to see.
+    let here = if path.components().count() == 1 { "./" } else { "" };
+    Ok(Source { name: format!("{here}{}", path.display()), text, dir })
 }
 
 /// A module that a script imports: beside it, in the site's directories, or built in as `std/…`.
@@ -61,9 +64,12 @@ pub fn find_module(name: &str, beside: Option<&Path>, dirs: &[PathBuf]) -> Optio
 }
 
 impl Source {
-    /// The Ceph user that a script says it needs, in a line of the comment it begins with: `// ceph-id: admin`.
-    /// zs.toml names a lesser one for all others.
+    /// The Ceph user that a built-in script says it needs, in a line of the comment it begins with: `// ceph-id: admin`.
+    /// zs.toml names a lesser one for all others; somebody else's script is not to choose.
     pub fn ceph_id(&self) -> Option<&str> {
+        if self.dir.is_some() || !is_built_in(&self.name) {
+            return None;
+        }
         let comment = self.text.lines().map(str::trim).take_while(|l| l.starts_with("//") || l.starts_with("#!"));
         comment.filter_map(|l| l.strip_prefix("// ceph-id:")).map(str::trim).find(|id| !id.is_empty())
     }

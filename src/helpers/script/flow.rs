@@ -6,12 +6,12 @@
 #[rhai::plugin::export_module]
 pub mod functions {
     use crate::error::{Error, Kind};
-    use crate::helpers::script::{pause, seconds};
+    use crate::helpers::script::{duration, pause, seconds};
     use crate::host::engine::host_of;
     use crate::host::parallel::{Options as ParallelOptions, call, parallel as run_parallel};
     use crate::host::values::{Raise, RhaiResultOf, error_of, options, throw};
     use rhai::{Array, Dynamic, FnPtr, Map, NativeCallContext};
-    use std::time::{Duration, Instant};
+    use std::time::Instant;
 
     /// Ends the script with an error: text, or a map with `kind`, `subject`, `message`, `hint`.
     ///
@@ -101,7 +101,7 @@ pub mod functions {
         let host = host_of(&ctx)?;
         let time = seconds(&timeout)?;
         if !host.gate.planning() {
-            pause(&host.cancel, Duration::from_secs_f64(time.clamp(0.0, 1e9))).map_err(throw)?;
+            pause(&host.cancel, duration(time, 0.0, 1e9)?).map_err(throw)?;
         }
         Ok(())
     }
@@ -142,7 +142,7 @@ pub mod functions {
                 let what = o.what.as_deref().unwrap_or("what the script waits for");
                 return Err(throw(Error::timeout(format!("waited {timeout} s")).op("wait_until").subject(what)));
             }
-            pause(&host.cancel, Duration::from_secs_f64(every.clamp(0.01, 3600.0))).map_err(throw)?;
+            pause(&host.cancel, duration(every, 0.01, 3600.0)?).map_err(throw)?;
         }
     }
 
@@ -161,7 +161,7 @@ pub mod functions {
         let bad = |m: &str| throw(Error::invalid(m).op("port_open").subject(format!("{address}:{count}")));
         let ip: IpAddr = address.parse().map_err(|_| bad("is not an IP address"))?;
         let port = u16::try_from(count).map_err(|_| bad("is not a port"))?;
-        let wait = Duration::from_secs_f64(seconds(&timeout)?.clamp(0.01, 60.0));
+        let wait = duration(seconds(&timeout)?, 0.01, 60.0)?;
         Ok(TcpStream::connect_timeout(&SocketAddr::new(ip, port), wait).is_ok())
     }
 }

@@ -26,6 +26,10 @@ pub struct Tree {
     contents: RefCell<HashMap<String, Vec<u8>>>,
 }
 
+fn is_symlink(s: &StatNs) -> bool {
+    (s.mode as u32) & libc::S_IFMT == libc::S_IFLNK
+}
+
 fn is_dir(s: &StatNs) -> bool {
     (s.mode as u32) & libc::S_IFMT == libc::S_IFDIR
 }
@@ -85,9 +89,10 @@ impl Tree {
             let found = if name == ".." { None } else { self.entry(h, layout, &at, name)? };
             at = match found {
                 Some(s) if is_dir(&s) => paths::join(&at, name),
+                Some(s) if !is_symlink(&s) => return Ok(None),
                 None if name != ".." => return Ok(None),
                 // The appliance knows the way.
-                _ => return optional(h.realpath(dir)),
+                _ => return Ok(optional(h.realpath(dir))?.filter(|real| h.is_dir(real).is_ok_and(|n| n == 1))),
             };
         }
         Ok(Some(at))
