@@ -6,6 +6,7 @@ use crate::bindings::Live;
 use crate::bindings::guestfs::sys::Handle;
 use crate::bindings::spec::{Progress, SourceSpec};
 use crate::error::{Error, Kind, Result};
+use nix::sys::signal::Signal;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
@@ -35,10 +36,33 @@ pub struct Appliance {
     pub reaper: Reaper,
 }
 
+/// Without KVM a start takes 10 s on an idle machine. Now and then, seen once in some hundred, the appliance's kernel
+/// hangs in it and never comes up; the next one does.
+const LIMITS: [Duration; 2] = [Duration::from_secs(150), Duration::from_secs(300)];
+
 pub fn launch(live: &Live, disk: &Disk, writable: bool, p: &Progress) -> Result<Appliance> {
+    let mut last = None;
+    for limit in LIMITS {
+        match attempt(live, disk, writable, p, limit) {
+            Err(e) if e.kind == Kind::Timeout => {
+                (live.notice)(&format!("{disk}: the appliance is not up after {} s: trying again", limit.as_secs()));
+                last = Some(e);
+            }
+            other => return other,
+        }
+    }
+    Err(last.unwrap_or_else(|| Error::failed("the appliance was not started")))
+}
+
+fn attempt(live: &Live, disk: &Disk, writable: bool, p: &Progress, limit: Duration) -> Result<Appliance> {
     let a = prepare(live, disk, writable)?;
-    watched(&a.h, &a.qemu, &p.cancel, Duration::ZERO, Some(p), || a.h.launch()).map_err(|e| match e.kind {
+    let (launched, is_late) =
+        within(&a.qemu, limit, || watched(&a.h, &a.qemu, &p.cancel, Duration::ZERO, Some(p), || a.h.launch()));
+    launched.map_err(|e| match e.kind {
         Kind::Interrupted => e,
+        _ if is_late => Error::timeout(format!("the appliance was not up after {} s", limit.as_secs()))
+            .subject(disk)
+            .hint("`libguestfs-test-tool` shows how long it takes on this host"),
         _ => {
             let why = reason(&a.h.console()).unwrap_or(e.message);
             Error::failed(format!("the appliance did not start: {why}"))
@@ -47,6 +71,26 @@ pub fn launch(live: &Live, disk: &Disk, writable: bool, p: &Progress) -> Result<
         }
     })?;
     Ok(a)
+}
+
+/// Runs `call`, and ends the appliance when it takes longer than `limit`; whether it did.
+fn within<T>(qemu: &Qemu, limit: Duration, call: impl FnOnce() -> T) -> (T, bool) {
+    let (done, is_done) = std::sync::mpsc::channel::<()>();
+    std::thread::scope(|s| {
+        let late = s.spawn(move || {
+            let late = is_done.recv_timeout(limit) == Err(std::sync::mpsc::RecvTimeoutError::Timeout);
+            if late {
+                qemu.stop(Signal::SIGTERM);
+                if is_done.recv_timeout(Duration::from_secs(5)) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+                    qemu.stop(Signal::SIGKILL);
+                }
+            }
+            late
+        });
+        let result = call();
+        drop(done);
+        (result, late.join().unwrap_or(false))
+    })
 }
 
 /// Whether there is no KVM. On some machines /dev/kvm is there and qemu aborts on it or hangs; found out without the

@@ -98,7 +98,7 @@ impl Qemu {
         age().is_none_or(|age| age >= SETTLING)
     }
 
-    fn stop(&self, signal: Signal) {
+    pub fn stop(&self, signal: Signal) {
         if let Some(pid) = self.find() {
             // Our own child, not waited for while a call is in it: the number cannot be another's.
             let _ = kill(Pid::from_raw(pid), signal);
