@@ -16,11 +16,12 @@ use std::sync::Arc;
 pub use script::register;
 
 /// The names that are always there, beside the four namespaces.
-pub const NAMES: &[&str] = &["args", "inventory", "log", "site", "uuid", "xml", "names", "net", "time"];
+pub const NAMES: &[&str] = &["args", "fs", "inventory", "log", "site", "uuid", "xml", "names", "net", "time"];
 
 pub fn handles(host: &Arc<Host>) -> HashMap<&'static str, Dynamic> {
     HashMap::from([
         ("args", Dynamic::from(script::Args(host.clone()))),
+        ("fs", Dynamic::from(script::Fs(host.clone()))),
         ("inventory", Dynamic::from(script::InventoryHandle(host.clone()))),
         ("log", Dynamic::from(script::Log(host.clone()))),
         ("site", site(host)),

@@ -1,6 +1,7 @@
 //! The helpers, as scripts see them. Form of the docs: see `bindings/rbd/script.rs`.
 
 mod flow;
+mod fs;
 mod input;
 mod net;
 mod output;
@@ -18,6 +19,8 @@ use std::time::{Duration, Instant};
 
 #[derive(Clone)]
 pub struct Args(pub Arc<Host>);
+#[derive(Clone)]
+pub struct Fs(pub Arc<Host>);
 #[derive(Clone)]
 pub struct InventoryHandle(pub Arc<Host>);
 #[derive(Clone)]
@@ -60,6 +63,7 @@ fn pause(cancel: &Cancel, time: Duration) -> Result<(), Error> {
 pub fn register(engine: &mut rhai::Engine) {
     for module in [
         rhai::exported_module!(input::functions),
+        rhai::exported_module!(fs::functions),
         rhai::exported_module!(net::functions),
         rhai::exported_module!(output::functions),
         rhai::exported_module!(values::functions),

@@ -291,6 +291,7 @@ mod tests {
                 nvram: Some(("/p".into(), "f".into())),
                 autostart: false,
             },
+            Undo::RemoveLines { path: "/p".into(), text: "a\n".into() },
             Undo::GuestEdits { image, image_id: "i".into(), before: "b".into() },
         ]
     }

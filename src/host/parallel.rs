@@ -22,11 +22,13 @@ pub struct Options {
     pub commit: String,
     /// Results hold errors (maps with `kind`) instead of the first one being thrown at the end.
     pub keep_going: bool,
+    /// What a failed item has made stays, and is named with the commands that take it away.
+    pub keep_failed: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options { jobs: None, commit: "all".into(), keep_going: false }
+        Options { jobs: None, commit: "all".into(), keep_going: false, keep_failed: false }
     }
 }
 
@@ -58,7 +60,12 @@ pub fn parallel(ctx: &NativeCallContext, host: &Host, list: Array, f: FnPtr, o: 
                 f.iter_curry_mut().for_each(|c| *c = c.flatten_clone());
                 let item = item.flatten_clone();
                 let later = |f: &FnPtr| call(ctx, f, ()).map(|_| ());
-                let r = host.gate.transaction(commit, &later, || call(ctx, &f, (item,)));
+                let r = host.gate.transaction(commit, &later, || {
+                    if o.keep_failed {
+                        host.gate.keep_failed();
+                    }
+                    call(ctx, &f, (item,))
+                });
                 *lock(&results[i]) = Some(r);
             }
         });

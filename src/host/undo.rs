@@ -110,6 +110,11 @@ pub enum Undo {
         nvram: Option<(String, String)>,
         autostart: bool,
     },
+    /// Lines that this run has put at the end of a file of this host.
+    RemoveLines {
+        path: String,
+        text: String,
+    },
     /// Edits that put a guest's files back as they were.
     GuestEdits {
         image: ImageSpec,
@@ -135,6 +140,31 @@ impl Undo {
     /// Within an image that goes anyway, or nothing at all: no need to sync the intent to disk.
     pub fn is_cheap(&self) -> bool {
         matches!(self, Undo::Nothing | Undo::Within { .. })
+    }
+
+    /// What a person would type to do it; `None` where nothing stays.
+    pub fn command(&self) -> Option<String> {
+        Some(match self {
+            Undo::Nothing | Undo::Within { .. } | Undo::Keep { .. } => return None,
+            Undo::Impossible { command } => command.clone(),
+            Undo::RemoveImage { image, .. } => format!("rbd rm {image}"),
+            Undo::RemoveSnap { snap, .. } => format!("rbd snap rm {snap}"),
+            Undo::RenameImage { now, was, .. } => format!("rbd rename {now} {was}"),
+            Undo::RenameSnap { now, was, .. } => format!("rbd snap rename {now} {}", now.image.at(was)),
+            Undo::RestoreTrash { image, id } => format!("rbd trash restore --pool {} {id}", image.pool),
+            Undo::SetMeta { image, key, was: Some(was), .. } => format!("rbd image-meta set {image} {key} '{was}'"),
+            Undo::SetMeta { image, key, was: None, .. } => format!("rbd image-meta remove {image} {key}"),
+            Undo::Undefine { name, .. } => format!("virsh undefine --keep-nvram {name}"),
+            Undo::Redefine { name, before, .. } => format!("virsh define {before}  # the former definition of {name}"),
+            Undo::DefineAgain { before, .. } => format!("virsh define {before}"),
+            Undo::Stop { name, .. } => format!("virsh destroy {name}"),
+            Undo::Start { name, .. } => format!("virsh start {name}"),
+            Undo::Autostart { name, was: true, .. } => format!("virsh autostart {name}"),
+            Undo::Autostart { name, was: false, .. } => format!("virsh autostart --disable {name}"),
+            Undo::RemoveHostFile { path, .. } => format!("rm {path}"),
+            Undo::RemoveLines { path, .. } => format!("$EDITOR {path}  # its last lines"),
+            Undo::GuestEdits { image, .. } => format!("(files inside {image} were changed)"),
+        })
     }
 }
 
@@ -255,6 +285,13 @@ pub fn apply(undo: &Undo, world: &dyn World, before: &Path, notice: &dyn Fn(&str
                 world.autostart(uuid, true)?;
             }
             Ok(Outcome::Done(format!("defined domain {name} again")))
+        }
+        Undo::RemoveLines { path, text } => {
+            // Others may have added theirs since.
+            let Some(now) = find(std::fs::read_to_string(path).map_err(Error::from))? else { return Ok(Outcome::Gone) };
+            let Some(at) = now.rfind(text.as_str()) else { return Ok(Outcome::Gone) };
+            std::fs::write(path, format!("{}{}", &now[..at], &now[at + text.len()..]))?;
+            Ok(Outcome::Done(format!("took {} lines out of {path}", text.lines().count())))
         }
         Undo::GuestEdits { image, image_id, before: file } => {
             if !is_image(world, image, image_id)? {

@@ -91,7 +91,12 @@ fn from_a_template_with_a_history() {
     };
     let (snaps, xml) = (image(t), site.sh(&format!("virsh dumpxml {t}")));
     let before = site.state();
-    site.zs(&["clone.rhai", vm, "--from", t]).ok();
+    let known = site.dir.join("cache/known_hosts");
+    std::fs::write(&known, "another ssh-ed25519 AAAA").expect("written");
+    site.zs(&["clone.rhai", vm, "--from", t, "--known-hosts", &known.display().to_string()]).ok();
+    let listed =
+        site.sh(&format!("ssh-keygen -F 192.168.6.102 -f {0}; ssh-keygen -F {vm}.huatai.me -f {0}", known.display()));
+    assert_eq!(listed.matches("ssh-ed25519").count(), 2, "{listed}");
 
     let (gone, new) = differences(&site, t, vm);
     let allowed = [

@@ -36,6 +36,24 @@ fn an_operation_fails() {
     site.settled();
 }
 
+/// On request what a failed VM has got stays, and its commands take it away.
+#[test]
+fn kept_on_request() {
+    let Some(site) = site() else { return };
+    let before = site.state();
+    let last = operations(&site).to_string();
+    let run = site.zs_with(&["clone.rhai", VM, "--keep-failed"], &[("ZS_FAULT", &format!("fail:{last}"))]);
+    assert_eq!(run.code, 1, "{}{}", run.out, run.err);
+    let commands: Vec<&str> = run.err.lines().filter_map(|l| l.strip_prefix("    ")).collect();
+    assert!(commands.len() >= 2 && commands.contains(&format!("rbd rm libvirt-pool/{VM}").as_str()), "{}", run.err);
+    site.settled();
+    assert_ne!(site.state(), before);
+    commands.iter().for_each(|c| {
+        site.sh(c);
+    });
+    assert_eq!(site.state(), before);
+}
+
 #[test]
 fn zs_dies_at_an_operation() {
     let Some(site) = site() else { return };

@@ -69,6 +69,7 @@ pub mod functions {
     /// - jobs: how many at once, 2 by default
     /// - commit: "all" (the default; one failure takes all back when it ends the run) or "each" (a finished item stays)
     /// - keep_going: true gives errors as results instead of throwing
+    /// - keep_failed: true leaves what a failed item has made, and names it with the commands that take it away
     /// # Example
     /// ```rhai
     /// parallel([1, 2, 3], |x| x * 2, #{ jobs: 2 })

@@ -2,7 +2,7 @@
 
 use super::{Gate, lock};
 use crate::bindings::spec::Cancel;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::host::journal::{Line, Open};
 use crate::host::op::Op;
 use crate::host::undo::Undo;
@@ -46,6 +46,8 @@ pub(super) struct Frame {
     deferred: Vec<FnPtr>,
     /// A person has said yes to the destructive steps of this frame.
     confirmed: bool,
+    /// Not taken back when it fails.
+    keep: bool,
     parent: u64,
 }
 
@@ -125,12 +127,35 @@ impl Gate {
                 let mut frames = lock(&self.frames);
                 frames.entry(parent).or_default().done.extend(ended.done);
             }
-            Err(_) => {
+            Err(e) => {
                 let _ = self.close_guests(|f, _| f == frame);
-                self.roll_back(ended.done);
+                if ended.keep && e.kind != Kind::Interrupted && !self.planning() {
+                    self.leave(ended.done);
+                } else {
+                    self.roll_back(ended.done);
+                }
             }
         }
         result
+    }
+
+    /// The transaction that is going on is not taken back when it fails: somebody wants to look at what it has made.
+    pub fn keep_failed(&self) {
+        lock(&self.frames).entry(current_frame()).or_default().keep = true;
+    }
+
+    /// Leaves operations as they are, and says how each can be taken back.
+    fn leave(&self, done: Vec<Open>) {
+        for Open { seq, op, undo, .. } in done.into_iter().rev() {
+            self.not_made(&undo);
+            let Some(command) = undo.command() else {
+                let _ = self.write(&Line::Undone { seq, said: "left as it is".into() }, false);
+                continue;
+            };
+            let what = format!("{} {}", op.op, op.subject);
+            lock(&self.left).push((what.clone(), command.clone()));
+            let _ = self.write(&Line::Left { seq, what, command }, false);
+        }
     }
 
     /// The whole run: its end is written down, and what it did is final or gone.
