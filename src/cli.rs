@@ -216,7 +216,8 @@ fn run(cli: &Cli, events: &Arc<Events>, source: Source, args: Vec<String>, is_ev
         state: Config::state_dir(),
         script: source.name.clone(),
         argv: args.clone(),
-        ceph_conf: settings.ceph_conf.clone(),
+        // `zs recover` may be run elsewhere.
+        ceph_conf: settings.ceph_conf.as_ref().map(|c| std::path::absolute(c).unwrap_or_else(|_| c.clone())),
         ceph_id: settings.ceph_id.clone(),
     };
     let live = live(settings, events, &cancel);
@@ -396,6 +397,10 @@ fn doc(events: &Events, name: Option<&str>) -> Result<u8> {
         })
         .collect();
     match shown[..] {
+        [..] if events.json && !shown.is_empty() => {
+            events.result(serde_json::to_value(&shown).unwrap_or_default());
+            Ok(0)
+        }
         [] => Err(Error::not_found("is not documented").subject(name.unwrap_or_default()).usage()),
         [one] => {
             events.out(&format!("{}\n\n{}", registry::signature(one), one.doc));
@@ -413,15 +418,21 @@ fn doc(events: &Events, name: Option<&str>) -> Result<u8> {
 fn recover_all(cli: &Cli, events: &Arc<Events>) -> Result<u8> {
     let config = Config::load(cli.config.as_deref())?;
     let base = settings(cli, &config);
-    let open = |run: &Line| -> Result<Box<dyn World>> {
+    let open = |lines: &[Line]| -> Result<Box<dyn World>> {
         let mut settings = base.clone();
-        // A run made by pool.rhai as admin is undone as admin.
-        if let Line::Run { ceph_id, ceph_conf, .. } = run {
-            if cli.ceph_id.is_none() {
-                settings.ceph_id.clone_from(ceph_id);
-            }
-            if cli.ceph_conf.is_none() && ceph_conf.is_some() {
-                settings.ceph_conf.clone_from(ceph_conf);
+        for line in lines {
+            match line {
+                // A run made by pool.rhai as admin is undone as admin.
+                Line::Run { ceph_id, ceph_conf, .. } => {
+                    if cli.ceph_id.is_none() {
+                        settings.ceph_id.clone_from(ceph_id);
+                    }
+                    if cli.ceph_conf.is_none() && ceph_conf.is_some() {
+                        settings.ceph_conf.clone_from(ceph_conf);
+                    }
+                }
+                Line::Hypervisor { uri, .. } if cli.connect.is_none() => settings.libvirt_uri = Some(uri.clone()),
+                _ => {}
             }
         }
         Ok(Box::new(live(settings, events, &Cancel::default())))

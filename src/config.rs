@@ -62,7 +62,7 @@ pub struct Rights {
 impl Config {
     /// `--config`, else `$ZS_CONFIG`, else `./zs.toml`, else the user's, else the host's; else all defaults.
     pub fn load(given: Option<&Path>) -> Result<Config> {
-        let named = given.map(Path::to_path_buf).or_else(|| std::env::var_os("ZS_CONFIG").map(PathBuf::from));
+        let named = given.map(Path::to_path_buf).or_else(|| set("ZS_CONFIG"));
         if let Some(path) = named {
             return Config::read(&path);
         }
@@ -95,7 +95,7 @@ impl Config {
 
     pub fn parse(text: &str) -> Result<Config> {
         toml::from_str(text).map_err(|e| {
-            let line = e.span().map(|s| text[..s.start.min(text.len())].lines().count().max(1));
+            let line = e.span().map(|s| text.bytes().take(s.start).filter(|b| *b == b'\n').count() + 1);
             let place = line.map(|l| format!("line {l}: ")).unwrap_or_default();
             let error = Error::invalid(format!("{place}{}", e.message())).usage();
             match unknown_field(e.message()) {
@@ -107,8 +107,8 @@ impl Config {
 
     /// `$ZS_STATE_DIR`, else `$XDG_STATE_HOME/zs`.
     pub fn state_dir() -> PathBuf {
-        if let Some(dir) = std::env::var_os("ZS_STATE_DIR") {
-            return PathBuf::from(dir);
+        if let Some(dir) = set("ZS_STATE_DIR") {
+            return dir;
         }
         use etcetera::BaseStrategy;
         match etcetera::base_strategy::choose_base_strategy().ok().and_then(|d| d.state_dir()) {
@@ -116,6 +116,11 @@ impl Config {
             None => PathBuf::from("/var/lib/zs"),
         }
     }
+}
+
+/// A path in the environment; empty is as good as unset.
+fn set(variable: &str) -> Option<PathBuf> {
+    std::env::var_os(variable).filter(|v| !v.is_empty()).map(PathBuf::from)
 }
 
 /// serde's "unknown field `x`, expected one of `a`, `b`": the word, and the nearest of the known ones.
@@ -135,6 +140,7 @@ mod tests {
     fn unknown_keys_name_the_nearest() {
         let e = Config::parse("[ceph]\nid = \"libvirt\"\nconff = \"x\"\n").expect_err("a typo");
         assert!(e.hint.is_some_and(|h| h.contains("`conf`")), "{}", e.message);
+        assert!(e.message.starts_with("line 3:"), "{}", e.message);
         assert_eq!(Config::parse("[cehp]\n").expect_err("a typo").exit_code(), 2);
         assert!(Config::parse("[site]\nanything = 1\n").is_ok());
     }

@@ -19,11 +19,11 @@ pub struct Recovered {
 }
 
 /// Finishes off every dead run; what became of them, and the first error. `open` makes the world that a run acted on,
-/// from its first line.
+/// from its lines.
 pub fn recover(
     state: &Path,
     events: &Events,
-    open: impl Fn(&Line) -> Result<Box<dyn World>>,
+    open: impl Fn(&[Line]) -> Result<Box<dyn World>>,
 ) -> Result<(Vec<Recovered>, Option<Error>)> {
     let mut all = Vec::new();
     let mut first_error = None;
@@ -49,7 +49,7 @@ fn one(
     state: &Path,
     id: &str,
     events: &Events,
-    open: &impl Fn(&Line) -> Result<Box<dyn World>>,
+    open: &impl Fn(&[Line]) -> Result<Box<dyn World>>,
 ) -> Result<Option<Recovered>> {
     if is_finished(&journal::read(state, id)?) {
         return Ok(None);
@@ -70,7 +70,7 @@ fn one(
         if let Line::Run { script, .. } = first {
             result.script.clone_from(script);
         }
-        let world = open(first)?;
+        let world = open(&lines)?;
         same_site(&lines, &*world)?;
         for operation in &operations {
             match take_back(operation, &*world, &journal.before.clone(), events, false) {

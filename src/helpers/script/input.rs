@@ -44,7 +44,11 @@ pub mod functions {
         match parse_args(&host.script, &spec, &host.args, host.events.color).map_err(throw)? {
             Parsed::Values(values) => Ok(values),
             Parsed::Help(text) => {
-                host.events.out(text.trim_end());
+                if host.events.json {
+                    host.events.result(text.into());
+                } else {
+                    host.events.out(text.trim_end());
+                }
                 *lock(&host.finished) = true;
                 Err(Box::new(rhai::EvalAltResult::ErrorTerminated(Dynamic::UNIT, rhai::Position::NONE)))
             }
