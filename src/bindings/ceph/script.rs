@@ -18,10 +18,10 @@ pub struct CephAuth(pub Arc<Host>);
 
 #[rhai::plugin::export_module]
 pub mod functions {
-    use super::{auth_map, caps_of};
+    use super::{auth_map, caps_of, shown};
     use crate::bindings::ceph::api::PoolOpts;
     use crate::error::Error;
-    use crate::host::op::Op;
+    use crate::host::op::{Effect, Op};
     use crate::host::undo::Undo;
     use crate::host::values::{Raise, RhaiResultOf, options, throw, to_array, to_json, to_value};
     use rhai::{Array, Dynamic, Map};
@@ -144,7 +144,7 @@ pub mod functions {
         if !ceph.0.ceph().command_writes(&command).raise(OP)? {
             return to_value(ceph.0.ceph().query(&command).raise(OP)?);
         }
-        let op = Op::destroy(OP, &prefix).with("command", &command);
+        let op = Op::destroy(OP, &prefix).with("arguments", shown(&command));
         let undo = Undo::Impossible { command: format!("(what `ceph {prefix}` did is not known to zs)") };
         to_value(ceph.0.change_plain(op, undo, |w, _| w.command(&command)).raise(OP)?)
     }
@@ -272,6 +272,9 @@ pub mod functions {
         let was = pools.0.ceph().pool_get(pool, variable).map(|v| v.to_string()).unwrap_or_default();
         let undo = Undo::Impossible { command: format!("ceph osd pool set {pool} {variable} {was}") };
         let op = Op::change(OP, pool).with("variable", variable).with("value", &value).with("was", &was);
+        // Ceph itself wants two words for a single copy of everything.
+        let effect = if variable == "size" && value == "1" { Effect::Destroy } else { Effect::Change };
+        let op = Op { effect, ..op };
         pools.0.change_plain(op, undo, |w, _| w.pool_set(pool, variable, &value)).raise(OP)
     }
 
@@ -434,6 +437,18 @@ pub mod functions {
 fn auth_map(a: &Auth) -> Map {
     let caps: Map = a.caps.iter().map(|(k, v)| (k.as_str().into(), v.clone().into())).collect();
     Map::from([("entity".into(), a.entity.clone().into()), ("caps".into(), caps.into())])
+}
+
+/// A command's arguments as they may be shown and written down: `config-key set` and its like carry keys.
+fn shown(command: &serde_json::Value) -> serde_json::Value {
+    const SECRET: [&str; 6] = ["key", "val", "value", "password", "secret", "inbuf"];
+    let mut shown = command.clone();
+    if let Some(map) = shown.as_object_mut() {
+        for (_, value) in map.iter_mut().filter(|(name, _)| SECRET.contains(&name.as_str())) {
+            *value = "***".into();
+        }
+    }
+    shown
 }
 
 fn caps_of(caps: Map) -> BTreeMap<String, String> {
