@@ -10,3 +10,4 @@ mod pool;
 mod race;
 mod services;
 mod site;
+mod undo;

@@ -152,7 +152,7 @@ impl Site {
         let r = self.zs(&["recover"]).ok();
         assert!(r.err.contains("nothing to recover") || r.out.contains("nothing to recover"), "{}{}", r.out, r.err);
         let begun = Instant::now();
-        while let (true, found) = self.try_sh("pgrep -af 'qemu.*guestfs' | grep -v pgrep") {
+        while let (true, found) = self.try_sh("pgrep -af 'qemu.*guestfs' | grep -F \"$LAB_DIR/\"") {
             assert!(begun.elapsed() < Duration::from_secs(20), "an appliance runs on:\n{found}");
             std::thread::sleep(Duration::from_millis(200));
         }
