@@ -56,8 +56,9 @@ pub struct Gate {
     setup: Setup,
     journal: Mutex<Option<Journal>>,
     frames: Mutex<HashMap<u64, Frame>>,
-    /// Guests that this run has open for writing, each with the frame that goes on with it.
-    guests: Mutex<Vec<(u64, GuestId, ImageSpec)>>,
+    /// Guests that this run has open for writing, each with the frame that goes on with it; and those that could not be
+    /// closed when the script forgot them, with the reason.
+    guests: Mutex<Vec<(u64, GuestId, ImageSpec, Option<Error>)>>,
     /// Images that this run has made: what happens inside them goes with them.
     made: Mutex<BTreeSet<ImageSpec>>,
     seq: AtomicU64,
@@ -128,19 +129,26 @@ impl Gate {
 
     /// Notes that this frame has a guest open: its image cannot be removed before that is closed.
     pub fn opened(&self, guest: GuestId, image: &ImageSpec) {
-        lock(&self.guests).push((current_frame(), guest, image.clone()));
+        lock(&self.guests).push((current_frame(), guest, image.clone(), None));
     }
 
     pub fn closed(&self, guest: GuestId) {
-        lock(&self.guests).retain(|(_, g, _)| *g != guest);
+        lock(&self.guests).retain(|(_, g, ..)| *g != guest);
+    }
+
+    /// Notes that what was written to a guest may not be on its disk, and that no script was told: the transaction that
+    /// it belongs to must not be taken for done.
+    pub fn lost(&self, guest: GuestId, why: &Error) {
+        let mut guests = lock(&self.guests);
+        guests.iter_mut().filter(|(_, g, ..)| *g == guest).for_each(|(.., lost)| *lost = Some(why.clone()));
     }
 
     /// Closes the guests that `which` says yes to; gives the first error.
     fn close_guests(&self, which: impl Fn(u64, &ImageSpec) -> bool) -> Result<()> {
-        let closing: Vec<_> = lock(&self.guests).extract_if(.., |(f, _, i)| which(*f, i)).collect();
+        let closing: Vec<_> = lock(&self.guests).extract_if(.., |(f, _, i, _)| which(*f, i)).collect();
         let mut first = Ok(());
-        for (_, guest, image) in closing {
-            let closed = Cancel::shielded(|| self.world.guestfs().close(guest));
+        for (_, guest, image, lost) in closing {
+            let closed = Cancel::shielded(|| lost.map_or_else(|| self.world.guestfs().close(guest), Err));
             first = first.and(closed.map_err(|e| e.op("guestfs.close").subject(&image)));
         }
         first

@@ -1,5 +1,6 @@
 //! Which filesystems of a disk are the guest's, and where they are mounted.
 
+use crate::bindings::guestfs::errors::not_mounted;
 use crate::bindings::guestfs::fstab::{self, Device};
 use crate::bindings::guestfs::sys::Handle;
 use crate::error::{Error, Result};
@@ -176,9 +177,7 @@ impl Layout {
         let beneath = |point: &str| path.strip_prefix(point).is_some_and(|r| r.is_empty() || r.starts_with('/'));
         match self.missing.iter().find(|(point, _)| beneath(point)) {
             None => Ok(()),
-            Some((point, why)) => {
-                Err(Error::unsupported(format!("{point} is a filesystem of its own that is not mounted: {why}")))
-            }
+            Some((point, why)) => Err(not_mounted(point, why)),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Starts an appliance on one disk.
 
 use super::reaper::Reaper;
-use super::watch::{Qemu, watched};
+use super::watch::{Qemu, Watch, watched};
 use crate::bindings::Live;
 use crate::bindings::guestfs::sys::Handle;
 use crate::bindings::spec::{Progress, SourceSpec};
@@ -37,8 +37,9 @@ pub struct Appliance {
 
 pub fn launch(live: &Live, disk: &Disk, writable: bool, p: &Progress) -> Result<Appliance> {
     let a = prepare(live, disk, writable)?;
-    watched(&a.h, &a.qemu, &p.cancel, Duration::ZERO, Some(p), || a.h.launch()).map_err(|e| match e.kind {
-        Kind::Interrupted => e,
+    let w = Watch { progress: Some(p), ..Watch::new(&p.cancel, Duration::ZERO) };
+    watched(&a.h, &a.qemu, &w, || a.h.launch()).map_err(|e| match e.kind {
+        Kind::Interrupted | Kind::Timeout => e,
         _ => {
             let why = reason(&a.h.console()).unwrap_or(e.message);
             Error::failed(format!("the appliance did not start: {why}"))
@@ -134,6 +135,10 @@ fn plain_name(conf: &Path, dir: &Path) -> Result<PathBuf> {
     Ok(plain)
 }
 
+/// Without them librbd waits for ever, and with it qemu, the appliance and the call that is in it. Seconds.
+const MON_TIMEOUT: u32 = 10;
+const OSD_TIMEOUT: u32 = 20;
+
 /// `pool/image@snap:conf=…` as qemu reads it. The key stays in the keyring that the conf names.
 fn drive_name(spec: &SourceSpec, conf: Option<&Path>) -> Result<String> {
     let mut name = escaped(&spec.image.to_string());
@@ -144,6 +149,7 @@ fn drive_name(spec: &SourceSpec, conf: Option<&Path>) -> Result<String> {
         let conf = conf.to_str().ok_or_else(|| Error::invalid("is no UTF-8").subject(conf.display()))?;
         name += &format!(":conf={}", escaped(conf));
     }
+    name += &format!(":client_mount_timeout={MON_TIMEOUT}:rados_osd_op_timeout={OSD_TIMEOUT}");
     Ok(name)
 }
 
@@ -173,9 +179,10 @@ mod tests {
         let name = |spec: &str, conf: Option<&str>| {
             drive_name(&spec.parse().expect("a spec"), conf.map(Path::new)).expect("a name")
         };
-        assert_eq!(name("p/a", None), "p/a");
-        assert_eq!(name("p/ns/a@s", None), "p/ns/a@s");
-        assert_eq!(name("p/a:b", Some("/x/ceph.conf")), "p/a\\:b:conf=/x/ceph.conf");
+        let limits = ":client_mount_timeout=10:rados_osd_op_timeout=20";
+        assert_eq!(name("p/a", None), format!("p/a{limits}"));
+        assert_eq!(name("p/ns/a@s", None), format!("p/ns/a@s{limits}"));
+        assert_eq!(name("p/a:b", Some("/x/ceph.conf")), format!("p/a\\:b:conf=/x/ceph.conf{limits}"));
     }
 
     #[test]
