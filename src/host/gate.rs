@@ -50,14 +50,23 @@ pub struct Setup {
     pub ceph_id: String,
 }
 
+/// A guest that this run has open for writing.
+struct OpenGuest {
+    /// That goes on with it.
+    frame: u64,
+    id: GuestId,
+    image: ImageSpec,
+    /// Why it could not be closed when the script forgot it.
+    lost: Option<Error>,
+}
+
 pub struct Gate {
     world: Arc<dyn World>,
     pub run: String,
     setup: Setup,
     journal: Mutex<Option<Journal>>,
     frames: Mutex<HashMap<u64, Frame>>,
-    /// Guests that this run has open for writing, each with the frame that goes on with it.
-    guests: Mutex<Vec<(u64, GuestId, ImageSpec)>>,
+    guests: Mutex<Vec<OpenGuest>>,
     /// Images that this run has made and could still take back: what happens inside them goes with them.
     made: Mutex<BTreeSet<ImageSpec>>,
     seq: AtomicU64,
@@ -139,20 +148,27 @@ impl Gate {
 
     /// Notes that this frame has a guest open: its image cannot be removed before that is closed.
     pub fn opened(&self, guest: GuestId, image: &ImageSpec) {
-        lock(&self.guests).push((current_frame(), guest, image.clone()));
+        lock(&self.guests).push(OpenGuest { frame: current_frame(), id: guest, image: image.clone(), lost: None });
     }
 
     pub fn closed(&self, guest: GuestId) {
-        lock(&self.guests).retain(|(_, g, _)| *g != guest);
+        lock(&self.guests).retain(|g| g.id != guest);
+    }
+
+    /// Notes that what was written to a guest may not be on its disk, and that no script was told: the transaction that
+    /// it belongs to must not be taken for done.
+    pub fn lost(&self, guest: GuestId, why: &Error) {
+        let mut guests = lock(&self.guests);
+        guests.iter_mut().filter(|g| g.id == guest).for_each(|g| g.lost = Some(why.clone()));
     }
 
     /// Closes the guests that `which` says yes to; gives the first error.
-    fn close_guests(&self, which: impl Fn(u64, &ImageSpec) -> bool) -> Result<()> {
-        let closing: Vec<_> = lock(&self.guests).extract_if(.., |(f, _, i)| which(*f, i)).collect();
+    fn close_guests(&self, which: impl Fn(&OpenGuest) -> bool) -> Result<()> {
+        let closing: Vec<_> = lock(&self.guests).extract_if(.., |g| which(g)).collect();
         let mut first = Ok(());
-        for (_, guest, image) in closing {
-            let closed = Cancel::shielded(|| self.world.guestfs().close(guest));
-            first = first.and(closed.map_err(|e| e.op("guestfs.close").subject(&image)));
+        for g in closing {
+            let closed = Cancel::shielded(|| g.lost.map_or_else(|| self.world.guestfs().close(g.id), Err));
+            first = first.and(closed.map_err(|e| e.op("guestfs.close").subject(&g.image)));
         }
         first
     }

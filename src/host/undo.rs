@@ -3,10 +3,10 @@
 //! Each undo names what it may touch by identity (image id, domain uuid, inode), never by name alone, and finding it
 //! gone already is success.
 
-use crate::bindings::World;
 use crate::bindings::rbd::api::{Snap, Watcher};
 use crate::bindings::spec::{ImageSpec, Progress, SnapSpec};
 use crate::bindings::virsh::api::{FileId, UndefineOpts};
+use crate::bindings::{World, guestfs};
 use crate::error::{Error, Kind, Result};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -297,12 +297,13 @@ pub fn apply(undo: &Undo, world: &dyn World, before: &Path, notice: &dyn Fn(&str
             if !is_image(world, image, image_id)? {
                 return Ok(Outcome::Gone);
             }
-            let edits: Vec<crate::bindings::guestfs::api::Edit> =
+            let edits: Vec<guestfs::api::Edit> =
                 serde_json::from_str(&read_before(before, file)?).map_err(|e| Error::failed(e.to_string()))?;
-            let g = world.open_rw(image, &Progress::none())?;
-            world.edit(g, &edits)?;
-            world.close(g)?;
-            Ok(Outcome::Done(format!("put {} files inside {image} back", edits.len())))
+            let wait = || wait_for_watchers(world, image, notice).map_err(|e| Error { op: "guestfs.open".into(), ..e });
+            for path in guestfs::before::put_back_on(world, image, &edits, &wait)? {
+                notice(&format!("{image}:{path} is not put back: its directory is gone"));
+            }
+            Ok(Outcome::Done(format!("put files inside {image} back as they were")))
         }
     }
 }

@@ -82,7 +82,8 @@ pub enum Edit {
         path: String,
         to: String,
     },
-    /// `cp -a`: with mode, owner and labels. Onto a directory, it goes into it.
+    /// `cp -a`: with mode, owner and labels. Onto a directory, it goes into it; `exists` when a directory of its name
+    /// is in there.
     Copy {
         path: String,
         to: String,
@@ -147,6 +148,10 @@ pub trait Read: Send + Sync {
 pub trait Write: Read {
     /// Opens a disk for writing. Refuses an image that anybody else has open.
     fn open_rw(&self, disk: &ImageSpec, p: &Progress) -> Result<GuestId>;
+    /// The guest that is open for writing on an image.
+    fn open_on(&self, image: &ImageSpec) -> Option<GuestId>;
+    /// All that was written is on the disk.
+    fn sync(&self, g: GuestId) -> Result<()>;
     /// Does the edits in order; the first failure ends it.
     fn edit(&self, g: GuestId, edits: &[Edit]) -> Result<()>;
     /// Copies a host file into the guest, keeping mode and owner of a file that it replaces.

@@ -36,6 +36,19 @@ pub fn too_large(size: u64) -> Error {
         .hint("`download` copies it to a file of this host")
 }
 
+pub fn onto_itself() -> Error {
+    Error::invalid("is to be copied onto itself")
+}
+
+pub fn into_itself() -> Error {
+    errno(Kind::Invalid, libc::EINVAL, "cannot go into itself")
+}
+
+pub fn not_mounted(point: &str, why: &str) -> Error {
+    let message = format!("{point} is a filesystem of its own that is not mounted: {why}");
+    errno(Kind::Unsupported, libc::ENODEV, &message)
+}
+
 pub fn closed() -> Error {
     Error::invalid("this guest is closed")
 }

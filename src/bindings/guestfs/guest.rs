@@ -26,8 +26,14 @@ struct Open {
 
 impl Drop for Open {
     fn drop(&mut self) {
-        if let Err(e) = self.close() {
-            self.host.events.log("warn", &e.to_string());
+        if self.closed.load(Ordering::SeqCst) {
+            return;
+        }
+        match self.end() {
+            // Nobody can catch this one: it fails the transaction.
+            Err(e) if self.writable => self.host.gate.lost(self.id, &e),
+            Err(e) => self.host.events.log("warn", &e.to_string()),
+            Ok(()) => self.host.gate.closed(self.id),
         }
     }
 }
@@ -37,7 +43,12 @@ impl Open {
         if self.closed.swap(true, Ordering::SeqCst) {
             return Ok(());
         }
+        let ended = self.end();
         self.host.gate.closed(self.id);
+        ended
+    }
+
+    fn end(&self) -> Result<()> {
         self.host.guestfs().close(self.id).map_err(|e| e.op("guestfs.close").subject(&self.disk))
     }
 }
@@ -52,6 +63,11 @@ fn disk_of(host: &Host, guest: &str, writable: bool) -> Result<SourceSpec> {
         return Err(Error::busy(format!("the domain is {}: two writers destroy a disk", info.state))
             .subject(guest)
             .hint(format!("virsh shutdown {guest}, or open it with #{{ read_only: true }}")));
+    }
+    if writable && info.managed_save {
+        return Err(Error::busy("its memory is saved, and does not know of what is written to the disk meanwhile")
+            .subject(guest)
+            .hint(format!("start it and shut it down, or give its memory up: virsh managedsave-remove {guest}")));
     }
     let doc = Doc::parse(&host.virsh().dumpxml(guest, true, false)?)?;
     rbd_disks(&doc).first().map(SourceSpec::from).ok_or_else(|| {
@@ -137,19 +153,20 @@ impl Guest {
             [one] => self.subject(one.path()),
             _ => self.0.disk.to_string(),
         };
-        let mut now = Staged::new(self.host().guestfs(), id);
-        let op = Op::change(op, subject).with("diff", before::diff(&edits, &mut now)?);
-        let undo = self.undo(&edits, &mut now)?;
+        let diff = before::diff(&edits, &mut Staged::new(self.host().guestfs(), id))?;
+        let op = Op::change(op, subject).with("diff", diff);
+        let undo = self.undo(&edits)?;
         self.host().change_plain(op, undo, |w, _| w.edit(id, &edits))?;
         Ok(value)
     }
 
-    fn undo(&self, edits: &[Edit], now: &mut dyn Files) -> Result<Undo> {
+    fn undo(&self, edits: &[Edit]) -> Result<Undo> {
         if let Some(within) = self.is_within() {
             return Ok(within);
         }
         let image = self.0.disk.image.clone();
-        let back = before::opposite(edits, now)?;
+        let mut now = Staged::new(self.host().guestfs(), self.id()?);
+        let back = before::opposite(edits, &mut now).map_err(|e| self.at(e))?;
         let text = serde_json::to_string(&back).map_err(|e| Error::failed(e.to_string()))?;
         let before = self.host().gate.keep("guest.json", text.as_bytes())?;
         Ok(Undo::GuestEdits { image_id: self.image_id(&image)?, image, before })
@@ -170,8 +187,15 @@ impl Guest {
         self.host().change_plain(op, undo, |w, step| f(w, id, step))
     }
 
-    /// The undo of a new content of `path`.
-    pub fn undo_of(&self, edits: &[Edit]) -> Result<Undo> {
-        self.undo(edits, &mut Staged::new(self.host().guestfs(), self.id()?))
+    /// The symlink at `path` that leads out of the disk.
+    pub fn volatile_link(&self, path: &str) -> Result<Option<String>> {
+        Staged::new(self.host().guestfs(), self.id()?).volatile_link(path).map_err(|e| self.at(e))
+    }
+
+    /// The undo of an edit that is done in another way than `change`'s.
+    pub fn undo_of(&self, edit: Edit) -> Result<Undo> {
+        let mut now = Staged::new(self.host().guestfs(), self.id()?);
+        let edit = now.resolved(edit).map_err(|e| self.at(e))?;
+        self.undo(&[edit])
     }
 }

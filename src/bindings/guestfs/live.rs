@@ -12,8 +12,8 @@ use super::errors::{closed, plain, read_only};
 use super::inspect;
 use crate::bindings::Live;
 use crate::bindings::rbd;
-use crate::bindings::rbd::errors::{no_snap, watched};
-use crate::bindings::spec::{ImageSpec, Progress, SourceSpec};
+use crate::bindings::rbd::errors::{no_snap, watched as in_use};
+use crate::bindings::spec::{Cancel, ImageSpec, Progress, SourceSpec};
 use crate::error::{Error, Kind, Result};
 use disks::Layout;
 use files::Files;
@@ -23,8 +23,9 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tree::Tree;
-use watch::PATIENCE;
+use watch::{PATIENCE, Watch, watched};
 
 #[derive(Default)]
 pub struct Guests {
@@ -35,6 +36,7 @@ pub struct Guests {
 /// One guest at a time is asked one thing at a time; different guests are asked at once.
 struct Slot {
     disk: Disk,
+    writable: bool,
     guest: Mutex<Option<Guest>>,
 }
 
@@ -55,17 +57,29 @@ impl Guest {
     }
 
     /// All is on the disk, or an error; and the watch of the image has ended.
-    fn close(self) -> Result<()> {
-        let h = &self.appliance.h;
-        let unmounted = h.umount_all();
-        // It says so when qemu could not write everything.
-        let ended = h.shutdown();
-        match self.writable {
-            true => unmounted.and(ended),
-            false => Ok(()),
-        }
+    fn close(self, cancel: &Cancel) -> Result<()> {
+        let w = Watch { limit: Some(CLOSING), always: true, ..Watch::new(cancel, PATIENCE * 4) };
+        self.watched(&w, || {
+            let h = &self.appliance.h;
+            // A journal that was given up is no error of umount.
+            let synced = if self.writable { h.sync() } else { Ok(()) };
+            let unmounted = h.umount_all();
+            // It says so when qemu could not write everything.
+            let ended = h.shutdown();
+            match self.writable {
+                true => synced.and(unmounted).and(ended),
+                false => Ok(()),
+            }
+        })
+    }
+
+    fn watched<T>(&self, w: &Watch, call: impl FnOnce() -> Result<T>) -> Result<T> {
+        watched(&self.appliance.h, &self.appliance.qemu, w, call)
     }
 }
+
+/// A close that takes longer hangs. Flushing what an appliance has in memory takes seconds.
+const CLOSING: Duration = Duration::from_secs(90);
 
 impl Guests {
     fn slot(&self, g: GuestId) -> Result<Arc<Slot>> {
@@ -73,16 +87,16 @@ impl Guests {
     }
 
     /// Asks an open guest; the error names its disk and the path.
-    fn ask<T>(&self, g: GuestId, path: &str, f: impl FnOnce(&mut Guest) -> Result<T>) -> Result<T> {
+    fn ask<T>(&self, g: GuestId, path: &str, f: impl FnOnce(&Guest) -> Result<T>) -> Result<T> {
         let slot = self.slot(g)?;
         let subject = || if path.is_empty() { slot.disk.to_string() } else { format!("{}:{path}", slot.disk) };
-        let mut guest = lock(&slot.guest);
-        let guest = guest.as_mut().ok_or_else(|| closed().subject(subject()))?;
+        let guest = lock(&slot.guest);
+        let guest = guest.as_ref().ok_or_else(|| closed().subject(subject()))?;
         let mounted = guest.layout.remount(&guest.appliance.h);
         mounted.and_then(|()| f(guest)).map_err(|e| plain(e).subject(subject()))
     }
 
-    fn ask_rw<T>(&self, g: GuestId, path: &str, f: impl FnOnce(&mut Guest) -> Result<T>) -> Result<T> {
+    fn ask_rw<T>(&self, g: GuestId, path: &str, f: impl FnOnce(&Guest) -> Result<T>) -> Result<T> {
         self.ask(g, path, |guest| if guest.writable { f(guest) } else { Err(read_only()) })
     }
 }
@@ -99,7 +113,7 @@ impl Guests {
     pub(super) fn close_all(&self) {
         for slot in std::mem::take(&mut *lock(&self.open)).into_values() {
             if let Some(guest) = lock(&slot.guest).take() {
-                let _ = guest.close();
+                let _ = guest.close(&Cancel::default());
             }
         }
     }
@@ -118,18 +132,25 @@ impl Live {
             self.alone_on(&spec.image)?;
         }
         let a = &appliance;
-        let mounted = watch::watched(&a.h, &a.qemu, &p.cancel, PATIENCE, None, || disks::mount_root(&a.h, writable));
+        let w = Watch::new(&p.cancel, PATIENCE);
+        let mounted = watched(&a.h, &a.qemu, &w, || disks::mount_root(&a.h, writable));
         let layout = mounted.map_err(|e| plain(e).subject(&disk))?;
         let g = GuestId(self.guests.given.fetch_add(1, Ordering::SeqCst) + 1);
-        let slot = Slot { disk, guest: Mutex::new(Some(Guest { appliance, layout, tree: Tree::default(), writable })) };
+        let guest = Guest { appliance, layout, tree: Tree::default(), writable };
+        let slot = Slot { disk, writable, guest: Mutex::new(Some(guest)) };
         lock(&self.guests.open).insert(g, Arc::new(slot));
         Ok(g)
+    }
+
+    /// [`Guests::ask`], and a cancel of the run ends the call.
+    fn ask_guest<T>(&self, g: GuestId, path: &str, f: impl FnOnce(&Guest) -> Result<T>) -> Result<T> {
+        self.guests.ask(g, path, |guest| guest.watched(&Watch::new(&self.cancel, PATIENCE), || f(guest)))
     }
 
     /// Somebody may have come while the appliance was starting: then both have a watch, and nothing is mounted yet.
     fn alone_on(&self, image: &ImageSpec) -> Result<()> {
         let watchers = rbd::api::Read::watchers(self, image)?;
-        if watchers.len() > 1 { Err(watched(image, &watchers)) } else { Ok(()) }
+        if watchers.len() > 1 { Err(in_use(image, &watchers)) } else { Ok(()) }
     }
 
     /// A raw file of this host, for reading.
@@ -137,6 +158,11 @@ impl Live {
         std::fs::File::open(path).map_err(|e| Error::from(e).subject(path.display()))?;
         self.open_guest(Disk::File(path.into()), false, p)
     }
+}
+
+/// A copy listens to a cancel; one that does not within this time hangs.
+fn copying(p: &Progress) -> Watch<'_> {
+    Watch { progress: Some(p), ..Watch::new(&p.cancel, PATIENCE * 10) }
 }
 
 impl api::Read for Live {
@@ -161,13 +187,13 @@ impl api::Read for Live {
     fn close(&self, g: GuestId) -> Result<()> {
         let Some(slot) = lock(&self.guests.open).remove(&g) else { return Ok(()) };
         let Some(guest) = lock(&slot.guest).take() else { return Ok(()) };
-        guest.close().map_err(|e| {
+        guest.close(&self.cancel).map_err(|e| {
             Error::new(e.kind, format!("what was written may not be on the disk: {}", e.message)).subject(&slot.disk)
         })
     }
 
     fn inspect(&self, g: GuestId) -> Result<Inspection> {
-        self.guests.ask(g, "", |guest| {
+        self.ask_guest(g, "", |guest| {
             let files = guest.files();
             let found = inspect::inspect(&|path| match files.read(path) {
                 Ok(bytes) => Ok(Some(bytes)),
@@ -185,15 +211,15 @@ impl api::Read for Live {
     }
 
     fn read(&self, g: GuestId, path: &str) -> Result<Vec<u8>> {
-        self.guests.ask(g, path, |guest| guest.files().read(path))
+        self.ask_guest(g, path, |guest| guest.files().read(path))
     }
 
     fn stat(&self, g: GuestId, path: &str) -> Result<Option<Stat>> {
-        self.guests.ask(g, path, |guest| guest.files().stat(path))
+        self.ask_guest(g, path, |guest| guest.files().stat(path))
     }
 
     fn ls(&self, g: GuestId, dir: &str) -> Result<Vec<String>> {
-        self.guests.ask(g, dir, |guest| guest.files().ls(dir))
+        self.ask_guest(g, dir, |guest| guest.files().ls(dir))
     }
 
     fn download(&self, g: GuestId, path: &str, to: &Path, p: &Progress) -> Result<()> {
@@ -201,7 +227,7 @@ impl api::Read for Live {
             let here = |e: std::io::Error| Error::from(e).subject(to.display());
             // For us alone: what is secret in the guest is secret here.
             let file = std::fs::File::options().write(true).create_new(true).mode(0o600).open(to).map_err(here)?;
-            let copied = guest.watched(p, || guest.files().download(path, &file));
+            let copied = guest.watched(&copying(p), || guest.files().download(path, &file));
             copied.inspect_err(|_| {
                 let _ = std::fs::remove_file(to);
             })
@@ -210,12 +236,6 @@ impl api::Read for Live {
 }
 
 impl Guest {
-    fn watched<T>(&self, p: &Progress, call: impl FnOnce() -> Result<T>) -> Result<T> {
-        let a = &self.appliance;
-        // A copy listens to a cancel; one that does not within this time hangs.
-        watch::watched(&a.h, &a.qemu, &p.cancel, PATIENCE * 10, Some(p), call)
-    }
-
     /// All that the running guest would have mounted.
     fn mount_all(&self) {
         if self.layout.mount_below(&self.appliance.h, "/") {
@@ -269,30 +289,43 @@ impl api::Write for Live {
         rbd::api::Read::info(self, disk)?;
         match rbd::api::Read::watchers(self, disk)? {
             w if w.is_empty() => self.open_guest(Disk::Image(disk.into()), true, p),
-            w => Err(watched(disk, &w)),
+            w => Err(in_use(disk, &w)),
         }
     }
 
+    fn open_on(&self, image: &ImageSpec) -> Option<GuestId> {
+        // Not locked: another thread may be in a call of that guest.
+        let on_it = |s: &Slot| s.writable && matches!(&s.disk, Disk::Image(spec) if spec.image == *image);
+        lock(&self.guests.open).iter().find(|(_, s)| on_it(s)).map(|(g, _)| *g)
+    }
+
+    fn sync(&self, g: GuestId) -> Result<()> {
+        self.ask_guest(g, "", |guest| guest.appliance.h.sync())
+    }
+
     fn edit(&self, g: GuestId, edits: &[Edit]) -> Result<()> {
-        edits.iter().try_for_each(|edit| self.guests.ask_rw(g, edit.path(), |guest| guest.files().edit(edit)))
+        edits.iter().try_for_each(|edit| {
+            self.guests.ask_rw(g, edit.path(), |guest| {
+                guest.watched(&Watch::new(&self.cancel, PATIENCE), || guest.files().edit(edit))
+            })
+        })
     }
 
     fn upload(&self, g: GuestId, from: &Path, path: &str, p: &Progress) -> Result<()> {
         std::fs::File::open(from).map_err(|e| Error::from(e).subject(from.display()))?;
-        self.guests.ask_rw(g, path, |guest| guest.watched(p, || guest.files().upload(from, path)))
+        self.guests.ask_rw(g, path, |guest| guest.watched(&copying(p), || guest.files().upload(from, path)))
     }
 
     fn sh(&self, g: GuestId, command: &str) -> Result<String> {
         self.guests.ask_rw(g, "", |guest| {
             guest.mount_all();
-            let a = &guest.appliance;
-            let said = watch::watched(&a.h, &a.qemu, &self.cancel, PATIENCE * 2, None, || a.h.sh(command));
+            let said = guest.watched(&Watch::new(&self.cancel, PATIENCE * 2), || guest.appliance.h.sh(command));
             guest.tree.forget();
             said
         })
     }
 
     fn fsck(&self, g: GuestId) -> Result<()> {
-        self.guests.ask(g, "", |guest| guest.fsck())
+        self.ask_guest(g, "", |guest| guest.fsck())
     }
 }

@@ -273,6 +273,15 @@ impl Write for Site {
         self.open_guest(&disk.into(), true)
     }
 
+    fn open_on(&self, image: &ImageSpec) -> Option<GuestId> {
+        let on_it = |o: &Open| o.writable && o.disk.image == *image;
+        self.guests().open.iter().find(|(_, o)| on_it(o)).map(|(g, _)| *g)
+    }
+
+    fn sync(&self, g: GuestId) -> Result<()> {
+        self.guest(g).map(drop)
+    }
+
     fn edit(&self, g: GuestId, edits: &[Edit]) -> Result<()> {
         edits.iter().try_for_each(|e| self.change(g, e.path(), |v| v.edit(e)))
     }

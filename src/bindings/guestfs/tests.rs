@@ -2,6 +2,7 @@
 
 mod appliance;
 mod memory;
+mod undo;
 
 use super::api::{Edit, GuestId, Read, Write};
 use crate::bindings::ceph::tests::fails;

@@ -6,7 +6,7 @@ use crate::bindings::spec::Cancel;
 use crate::error::Kind;
 use crate::host::events::Events;
 use crate::host::journal::{Line, Open};
-use crate::host::undo::{self, Outcome, Undo};
+use crate::host::undo::{self, Outcome};
 use std::path::{Path, PathBuf};
 
 impl Gate {
@@ -27,9 +27,6 @@ impl Gate {
             None => PathBuf::new(),
         };
         self.not_made(&open.undo);
-        if let Undo::GuestEdits { image, .. } = &open.undo {
-            let _ = self.close_guests(|_, i| i == image);
-        }
         let line = Cancel::shielded(|| take_back(open, &*self.world, &before, &self.events, refused));
         self.faults.point();
         match line {

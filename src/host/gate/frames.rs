@@ -109,7 +109,7 @@ impl Gate {
         let ended = lock(&self.frames).remove(&frame).unwrap_or_default();
         match &result {
             Ok(_) if commit => {
-                if let Err(e) = self.close_guests(|f, _| f == frame) {
+                if let Err(e) = self.close_guests(|g| g.frame == frame) {
                     self.roll_back(ended.done);
                     return Err(e);
                 }
@@ -123,12 +123,12 @@ impl Gate {
             }
             Ok(_) => {
                 let _ = self.write_if_open(&Line::Merge { frame, into: parent });
-                lock(&self.guests).iter_mut().filter(|(f, ..)| *f == frame).for_each(|(f, ..)| *f = parent);
+                lock(&self.guests).iter_mut().filter(|g| g.frame == frame).for_each(|g| g.frame = parent);
                 let mut frames = lock(&self.frames);
                 frames.entry(parent).or_default().done.extend(ended.done);
             }
             Err(e) => {
-                let _ = self.close_guests(|f, _| f == frame);
+                let _ = self.close_guests(|g| g.frame == frame);
                 if ended.keep && e.kind != Kind::Interrupted && !self.planning() {
                     self.leave(ended.done);
                 } else {

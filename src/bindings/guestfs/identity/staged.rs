@@ -1,6 +1,7 @@
 //! A guest's files with the staged edits laid over them.
 
 use super::super::api::{Edit, GuestId, Read, Stat};
+use super::super::{errors, paths};
 use super::Files;
 use crate::error::{Error, Kind, Result};
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,12 +10,17 @@ use std::collections::{BTreeMap, BTreeSet};
 enum Node {
     Gone,
     File(Vec<u8>, Stat),
+    /// The content is that of a file of the disk, by its path there.
+    Copied(String, Stat),
     /// Made here: nothing of the disk shines through.
     Dir(Stat),
     Symlink(Stat),
     /// As on the disk, except for mode and owner.
     Meta(Stat),
 }
+
+/// A running guest mounts other filesystems there.
+const VOLATILE: [&str; 5] = ["/run/", "/proc/", "/dev/", "/tmp/", "/sys/"];
 
 /// Reads through to a guest and collects edits; what has been staged is what is read from then on.
 ///
@@ -64,7 +70,9 @@ impl<'a> Staged<'a> {
     fn lstat(&mut self, path: &str) -> Result<Option<Stat>> {
         match self.over.get(path) {
             Some(Node::Gone) => return Ok(None),
-            Some(Node::File(_, s) | Node::Dir(s) | Node::Symlink(s) | Node::Meta(s)) => return Ok(Some(s.clone())),
+            Some(Node::File(_, s) | Node::Copied(_, s) | Node::Dir(s) | Node::Symlink(s) | Node::Meta(s)) => {
+                return Ok(Some(s.clone()));
+            }
             None => {}
         }
         if !self.shines_through(path) {
@@ -107,6 +115,16 @@ impl<'a> Staged<'a> {
         Ok(if real.is_empty() { "/".into() } else { real })
     }
 
+    /// The symlink at `path`, when it leads to where nothing written to the disk is seen by the running guest.
+    pub fn volatile_link(&mut self, path: &str) -> Result<Option<String>> {
+        let link = self.real(path, false)?;
+        if self.lstat(&link)?.is_none_or(|s| s.kind != "symlink") {
+            return Ok(None);
+        }
+        let real = self.real(&link, true)?;
+        Ok(VOLATILE.iter().any(|dir| real.starts_with(dir)).then_some(link))
+    }
+
     fn hide(&mut self, path: &str) {
         let below = format!("{path}/");
         self.over.retain(|p, _| !p.starts_with(&below));
@@ -127,8 +145,13 @@ impl<'a> Staged<'a> {
                 }
             }
             "file" => {
-                let content = self.read(from)?.unwrap_or_default();
-                self.over.insert(to.into(), Node::File(content, stat));
+                let node = match self.over.get(from) {
+                    Some(Node::File(content, _)) => Node::File(content.clone(), stat),
+                    Some(Node::Copied(origin, _)) => Node::Copied(origin.clone(), stat),
+                    // Not read before somebody asks: a directory may hold more than fits in memory.
+                    _ => Node::Copied(from.into(), stat),
+                };
+                self.over.insert(to.into(), node);
             }
             _ => {
                 self.over.insert(to.into(), Node::Symlink(stat));
@@ -147,7 +170,7 @@ impl<'a> Staged<'a> {
             return Ok(false);
         }
         match self.over.get_mut(path) {
-            Some(Node::File(_, s) | Node::Dir(s) | Node::Symlink(s) | Node::Meta(s)) => *s = new,
+            Some(Node::File(_, s) | Node::Copied(_, s) | Node::Dir(s) | Node::Symlink(s) | Node::Meta(s)) => *s = new,
             _ => {
                 self.over.insert(path.into(), Node::Meta(new));
             }
@@ -156,7 +179,7 @@ impl<'a> Staged<'a> {
     }
 
     /// The edit with the paths that it comes to: a backend need not know that a symlink is in the way.
-    fn resolved(&mut self, mut edit: Edit) -> Result<Edit> {
+    pub fn resolved(&mut self, mut edit: Edit) -> Result<Edit> {
         match &mut edit {
             Edit::Write { path, .. }
             | Edit::Mkdir { path, .. }
@@ -165,11 +188,30 @@ impl<'a> Staged<'a> {
                 *path = self.real(path, true)?;
             }
             Edit::Symlink { path, .. } | Edit::Remove { path, .. } => *path = self.real(path, false)?,
-            Edit::Rename { path, to } | Edit::Copy { path, to } => {
+            Edit::Rename { path, to } => {
                 (*path, *to) = (self.real(path, false)?, self.real(to, false)?);
+                refuse_inside(path, to)?;
+            }
+            Edit::Copy { path, to } => {
+                (*path, *to) = (self.real(path, false)?, self.real(to, true)?);
+                if self.is_dir(to)? {
+                    *to = paths::join(to, paths::place(path)?.1);
+                    // What cp makes of it depends on what both are, and what it mixes nobody can take apart again.
+                    if self.is_dir(to)? {
+                        return Err(errors::exists().subject(&*to));
+                    }
+                }
+                if path == to {
+                    return Err(errors::onto_itself().subject(&*to));
+                }
+                refuse_inside(path, to)?;
             }
         }
         Ok(edit)
+    }
+
+    fn is_dir(&mut self, real: &str) -> Result<bool> {
+        Ok(real == "/" || self.lstat(real)?.is_some_and(|s| s.kind == "directory"))
     }
 
     /// Lays a resolved edit over; false when it changes nothing.
@@ -229,6 +271,9 @@ impl Files for Staged<'_> {
         if let Some(Node::File(content, _)) = self.over.get(&real) {
             return Ok(Some(content.clone()));
         }
+        if let Some(Node::Copied(origin, _)) = self.over.get(&real) {
+            return none_if_missing(self.guest.read(self.id, origin));
+        }
         match self.lstat(&real)? {
             None => Ok(None),
             Some(s) if s.kind != "file" => {
@@ -268,12 +313,25 @@ impl Files for Staged<'_> {
         Ok(names.into_iter().collect())
     }
 
-    fn stage(&mut self, edit: Edit) -> Result<()> {
+    fn stage(&mut self, mut edit: Edit) -> Result<()> {
+        if let Edit::Write { path, .. } = &mut edit
+            && let Some(link) = self.volatile_link(path)?
+        {
+            self.stage(Edit::Remove { path: link.clone(), recursive: false })?;
+            *path = link;
+        }
         let edit = self.resolved(edit)?;
         if self.lay(&edit)? {
             self.edits.push(edit);
         }
         Ok(())
+    }
+}
+
+fn refuse_inside(path: &str, to: &str) -> Result<()> {
+    match to.strip_prefix(path).is_some_and(|rest| rest.starts_with('/')) {
+        true => Err(errors::into_itself().subject(to)),
+        false => Ok(()),
     }
 }
 
@@ -338,6 +396,45 @@ mod tests {
         f.stage(Edit::Symlink { path: "/etc/link".into(), target: "../etc/a".into() }).expect("stage");
         f.stage(Edit::Rename { path: "/etc/a".into(), to: "/usr/etc/a".into() }).expect("stage");
         assert_eq!(f.into_edits(), []);
+    }
+
+    #[test]
+    fn copies_go_where_cp_puts_them() {
+        let disk = disk();
+        let mut f = Staged::new(&disk, GuestId(1));
+        let copy = |path: &str, to: &str| Edit::Copy { path: path.into(), to: to.into() };
+        crate::bindings::guestfs::identity::mkdir_p(&mut f, "/srv/a").expect("stage");
+        f.stage(copy("/usr/etc/b", "/srv/a")).expect("into it");
+        f.stage(copy("/usr/etc/b", "/etc/link")).expect("onto what it leads to");
+        let to: Vec<Edit> = f.edits[2..].to_vec();
+        assert_eq!(to, [copy("/usr/etc/b", "/srv/a/b"), copy("/usr/etc/b", "/usr/etc/a")]);
+        assert_eq!(f.read("/srv/a/b").expect("read"), Some(b"two".to_vec()));
+        assert_eq!(f.ls("/srv/a").expect("ls"), ["b"]);
+        for (from, to, kind) in [
+            ("/usr/etc/b", "/usr/etc", Kind::Invalid),
+            ("/usr", "/usr/etc", Kind::Invalid),
+            ("/usr/etc/a", "/srv", Kind::Exists),
+        ] {
+            assert_eq!(f.stage(copy(from, to)).expect_err(to).kind, kind, "{from} {to}");
+        }
+        let e = f.stage(Edit::Rename { path: "/usr".into(), to: "/etc/x".into() }).expect_err("into itself");
+        assert_eq!(e.kind, Kind::Invalid);
+    }
+
+    #[test]
+    fn a_link_to_what_a_boot_empties_becomes_a_file() {
+        let mut m = Mem::of(&[("/etc/x", "")]);
+        m.link("/var/run", "/run");
+        m.link("/etc/hostname", "../var/run/name");
+        m.link("/etc/issue", "/usr/lib/issue");
+        let disk = Disk::of(m);
+        let mut f = Staged::new(&disk, GuestId(1));
+        f.stage(write("/etc/hostname", "a")).expect("stage");
+        f.stage(write("/etc/issue", "b")).expect("stage");
+        f.stage(write("/run/c", "c")).expect("stage");
+        let link = Edit::Remove { path: "/etc/hostname".into(), recursive: false };
+        let want = [link, write("/etc/hostname", "a"), write("/usr/lib/issue", "b"), write("/run/c", "c")];
+        assert_eq!(f.into_edits(), want);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Which filesystems of a disk are the guest's, and where they are mounted.
 
+use crate::bindings::guestfs::errors::not_mounted;
 use crate::bindings::guestfs::fstab::{self, Device};
 use crate::bindings::guestfs::sys::Handle;
 use crate::error::{Error, Result};
@@ -203,9 +204,7 @@ impl Layout {
         let mounted = self.mount_those(h, |point| is_beneath(path, point));
         match self.missing.borrow().iter().find(|(point, _)| is_beneath(path, point)) {
             None => Ok(mounted),
-            Some((point, why)) => {
-                Err(Error::unsupported(format!("{point} is a filesystem of its own that is not mounted: {why}")))
-            }
+            Some((point, why)) => Err(not_mounted(point, why)),
         }
     }
 

@@ -3,7 +3,7 @@
 use super::disks::Layout;
 use super::tree::Tree;
 use crate::bindings::guestfs::api::{Edit, Stat};
-use crate::bindings::guestfs::errors::{exists, is_directory, no_such, not_a_file, too_large};
+use crate::bindings::guestfs::errors::{exists, is_directory, no_such, not_a_file, onto_itself, too_large};
 use crate::bindings::guestfs::paths;
 use crate::bindings::guestfs::sys::{Handle, StatNs};
 use crate::error::{Error, Kind, Result};
@@ -340,13 +340,15 @@ impl Files<'_> {
         self.mount_below(&from);
         self.lstat(&from)?.ok_or_else(no_such)?;
         let mut to = self.real(to)?;
-        if let Some(s) = self.lstat(&to)? {
-            if kind_of(&s) == "directory" {
-                to = paths::join(&to, paths::place(&from)?.1);
+        let is_dir = |path: &str| Ok::<_, Error>(self.lstat(path)?.is_some_and(|s| kind_of(&s) == "directory"));
+        if is_dir(&to)? {
+            to = paths::join(&to, paths::place(&from)?.1);
+            if is_dir(&to)? {
+                return Err(exists());
             }
-            if to == from {
-                return Err(Error::invalid("is to be copied onto itself"));
-            }
+        }
+        if to == from {
+            return Err(onto_itself());
         }
         self.changing(&to, || self.h.cp_a(&from, &to))
     }

@@ -1,12 +1,11 @@
 //! Starts an appliance on one disk.
 
 use super::reaper::Reaper;
-use super::watch::{Qemu, watched};
+use super::watch::{Qemu, Watch, watched};
 use crate::bindings::Live;
 use crate::bindings::guestfs::sys::Handle;
 use crate::bindings::spec::{Progress, SourceSpec};
 use crate::error::{Error, Kind, Result};
-use nix::sys::signal::Signal;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
@@ -56,11 +55,10 @@ pub fn launch(live: &Live, disk: &Disk, writable: bool, p: &Progress) -> Result<
 
 fn attempt(live: &Live, disk: &Disk, writable: bool, p: &Progress, limit: Duration) -> Result<Appliance> {
     let a = prepare(live, disk, writable)?;
-    let (launched, is_late) =
-        within(&a.qemu, limit, || watched(&a.h, &a.qemu, &p.cancel, Duration::ZERO, Some(p), || a.h.launch()));
-    launched.map_err(|e| match e.kind {
+    let w = Watch { progress: Some(p), limit: Some(limit), ..Watch::new(&p.cancel, Duration::ZERO) };
+    watched(&a.h, &a.qemu, &w, || a.h.launch()).map_err(|e| match e.kind {
         Kind::Interrupted => e,
-        _ if is_late => Error::timeout(format!("the appliance was not up after {} s", limit.as_secs()))
+        Kind::Timeout => Error::timeout(format!("the appliance was not up after {} s", limit.as_secs()))
             .subject(disk)
             .hint("`libguestfs-test-tool` shows how long it takes on this host"),
         _ => {
@@ -71,26 +69,6 @@ fn attempt(live: &Live, disk: &Disk, writable: bool, p: &Progress, limit: Durati
         }
     })?;
     Ok(a)
-}
-
-/// Runs `call`, and ends the appliance when it takes longer than `limit`; whether it did.
-fn within<T>(qemu: &Qemu, limit: Duration, call: impl FnOnce() -> T) -> (T, bool) {
-    let (done, is_done) = std::sync::mpsc::channel::<()>();
-    std::thread::scope(|s| {
-        let late = s.spawn(move || {
-            let late = is_done.recv_timeout(limit) == Err(std::sync::mpsc::RecvTimeoutError::Timeout);
-            if late {
-                qemu.stop(Signal::SIGTERM);
-                if is_done.recv_timeout(Duration::from_secs(5)) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
-                    qemu.stop(Signal::SIGKILL);
-                }
-            }
-            late
-        });
-        let result = call();
-        drop(done);
-        (result, late.join().unwrap_or(false))
-    })
 }
 
 /// Whether there is no KVM. On some machines /dev/kvm is there and qemu aborts on it or hangs; found out without the
@@ -179,6 +157,10 @@ fn plain_name(conf: &Path, dir: &Path) -> Result<PathBuf> {
     Ok(plain)
 }
 
+/// Without them librbd waits for ever, and with it qemu, the appliance and the call that is in it. Seconds.
+const MON_TIMEOUT: u32 = 10;
+const OSD_TIMEOUT: u32 = 20;
+
 /// `pool/image@snap:conf=…` as qemu reads it. The key stays in the keyring that the conf names.
 fn drive_name(spec: &SourceSpec, conf: Option<&Path>) -> Result<String> {
     let mut name = escaped(&spec.image.to_string());
@@ -189,6 +171,7 @@ fn drive_name(spec: &SourceSpec, conf: Option<&Path>) -> Result<String> {
         let conf = conf.to_str().ok_or_else(|| Error::invalid("is no UTF-8").subject(conf.display()))?;
         name += &format!(":conf={}", escaped(conf));
     }
+    name += &format!(":client_mount_timeout={MON_TIMEOUT}:rados_osd_op_timeout={OSD_TIMEOUT}");
     Ok(name)
 }
 
@@ -218,9 +201,10 @@ mod tests {
         let name = |spec: &str, conf: Option<&str>| {
             drive_name(&spec.parse().expect("a spec"), conf.map(Path::new)).expect("a name")
         };
-        assert_eq!(name("p/a", None), "p/a");
-        assert_eq!(name("p/ns/a@s", None), "p/ns/a@s");
-        assert_eq!(name("p/a:b", Some("/x/ceph.conf")), "p/a\\:b:conf=/x/ceph.conf");
+        let limits = ":client_mount_timeout=10:rados_osd_op_timeout=20";
+        assert_eq!(name("p/a", None), format!("p/a{limits}"));
+        assert_eq!(name("p/ns/a@s", None), format!("p/ns/a@s{limits}"));
+        assert_eq!(name("p/a:b", Some("/x/ceph.conf")), format!("p/a\\:b:conf=/x/ceph.conf{limits}"));
     }
 
     #[test]

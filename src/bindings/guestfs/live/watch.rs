@@ -14,6 +14,11 @@ pub const PATIENCE: Duration = Duration::from_millis(1500);
 /// How long qemu may take to leave by itself, which ends its watch of the image, before it is killed.
 const GRACE: Duration = Duration::from_secs(3);
 const SETTLING: Duration = Duration::from_secs(2);
+/// How long one call may take during rollback, which nobody can cancel. A launch under emulation takes ten seconds, and
+/// a cluster that does not answer is given up before.
+const ROLLBACK_LIMIT: Duration = Duration::from_secs(180);
+/// Ticks in /proc, on every architecture that libguestfs has an appliance for.
+const USER_HZ: f64 = 100.0;
 
 /// How to find the qemu of an appliance: by what is on its kernel's command line, and on no other's.
 #[derive(Clone, Debug)]
@@ -28,37 +33,55 @@ fn is_shielded() -> bool {
     !probe.is_set()
 }
 
-/// Runs `call`. Once `cancel` is set it is asked to stop, and after `patience` its appliance is killed.
-pub fn watched<T>(
-    h: &Handle,
-    qemu: &Qemu,
-    cancel: &Cancel,
-    patience: Duration,
-    progress: Option<&Progress>,
-    call: impl FnOnce() -> Result<T>,
-) -> Result<T> {
-    if is_shielded() {
-        return call();
+/// When a call is cut short.
+pub struct Watch<'a> {
+    pub cancel: &'a Cancel,
+    /// How long it may go on after a cancel.
+    pub patience: Duration,
+    pub progress: Option<&'a Progress>,
+    /// How long it may take at all; without one, during rollback alone.
+    pub limit: Option<Duration>,
+    /// Begun even when the run is to stop already.
+    pub always: bool,
+}
+
+impl<'a> Watch<'a> {
+    pub fn new(cancel: &'a Cancel, patience: Duration) -> Watch<'a> {
+        Watch { cancel, patience, progress: None, limit: None, always: false }
     }
-    cancel.check()?;
+}
+
+/// Runs `call`. Once it is to stop it is asked to, and if it goes on its appliance is killed.
+pub fn watched<T>(h: &Handle, qemu: &Qemu, w: &Watch, call: impl FnOnce() -> Result<T>) -> Result<T> {
+    let shielded = is_shielded();
+    let limit = w.limit.or(shielded.then_some(ROLLBACK_LIMIT));
+    if !w.always {
+        w.cancel.check()?;
+    }
     let (done, is_done) = channel::<()>();
+    let start = Instant::now();
+    let is_over = || limit.is_some_and(|limit| start.elapsed() >= limit);
     let result = std::thread::scope(|s| {
         s.spawn(move || {
-            let mut since = None;
+            let (mut since, mut asked) = (None, None);
             while let Err(RecvTimeoutError::Timeout) = is_done.recv_timeout(POLL) {
-                let told = progress.map_or(Ok(()), |p| {
+                let told = w.progress.map_or(Ok(()), |p| {
                     let (position, total) = h.progress();
                     if total == 0 { p.cancel.check() } else { p.update(position, total) }
                 });
-                if told.is_err() || cancel.is_set() {
-                    let since = *since.get_or_insert_with(Instant::now);
-                    h.user_cancel();
-                    let waited = since.elapsed();
-                    if waited >= patience + GRACE {
-                        qemu.stop(Signal::SIGKILL);
-                    } else if waited >= patience && qemu.is_settled() {
+                let stopped = !shielded && (told.is_err() || w.cancel.is_set());
+                if !stopped && !is_over() {
+                    continue;
+                }
+                h.user_cancel();
+                let since: Instant = *since.get_or_insert_with(Instant::now);
+                match asked {
+                    None if (is_over() || since.elapsed() >= w.patience) && qemu.is_settled() => {
                         qemu.stop(Signal::SIGTERM);
+                        asked = Some(Instant::now());
                     }
+                    Some(at) if at.elapsed() >= GRACE => qemu.stop(Signal::SIGKILL),
+                    _ => {}
                 }
             }
         });
@@ -67,7 +90,11 @@ pub fn watched<T>(
         result
     });
     match result {
-        Err(e) if e.kind != Kind::Interrupted && cancel.is_set() => Err(Error::interrupted().caused_by(e)),
+        Err(e) if is_over() => {
+            let seconds = limit.unwrap_or_default().as_secs();
+            Err(Error::timeout(format!("the appliance did not answer in {seconds} s and was stopped")).caused_by(e))
+        }
+        Err(e) if e.kind != Kind::Interrupted && w.cancel.is_set() => Err(Error::interrupted().caused_by(e)),
         r => r,
     }
 }
@@ -91,11 +118,7 @@ impl Qemu {
     /// Whether it is old enough to heed a signal: younger, it would die of it without ending its watch of the image.
     fn is_settled(&self) -> bool {
         let Some(pid) = self.find() else { return false };
-        let age = || {
-            let born = std::fs::metadata(format!("/proc/{pid}")).ok()?.modified().ok()?;
-            born.elapsed().ok()
-        };
-        age().is_none_or(|age| age >= SETTLING)
+        age_of(pid).is_none_or(|age| age >= SETTLING)
     }
 
     pub fn stop(&self, signal: Signal) {
@@ -103,5 +126,32 @@ impl Qemu {
             // Our own child, not waited for while a call is in it: the number cannot be another's.
             let _ = kill(Pid::from_raw(pid), signal);
         }
+    }
+}
+
+/// How long ago a process began. The times of its directory in /proc say when somebody first looked at that.
+fn age_of(pid: i32) -> Option<Duration> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let uptime = std::fs::read_to_string("/proc/uptime").ok()?;
+    // proc(5): `starttime` is the 22nd field, and the 2nd, which may hold blanks, ends at the last parenthesis.
+    let begun: f64 = stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()?;
+    let now: f64 = uptime.split_whitespace().next()?.parse().ok()?;
+    Some(Duration::from_secs_f64((now - begun / USER_HZ).max(0.0)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_grows_older() {
+        let mut child = std::process::Command::new("sleep").arg("5").spawn().expect("sleep");
+        let pid = i32::try_from(child.id()).expect("a pid");
+        let young = age_of(pid).expect("there");
+        std::thread::sleep(Duration::from_millis(1200));
+        let older = age_of(pid).expect("there");
+        assert!(young < Duration::from_secs(1) && older > young + Duration::from_secs(1), "{young:?} {older:?}");
+        child.kill().expect("kill");
+        child.wait().expect("wait");
     }
 }

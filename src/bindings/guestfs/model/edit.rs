@@ -3,7 +3,7 @@
 use super::tree::{Body, Content, Node, View};
 use crate::bindings::guestfs::api::Edit;
 use crate::bindings::guestfs::errors::{
-    exists, is_directory, no_such, not_a_directory, not_a_file, not_empty, too_large,
+    exists, into_itself, is_directory, no_such, not_a_directory, not_a_file, not_empty, onto_itself, too_large,
 };
 use crate::bindings::guestfs::paths;
 use crate::error::{Error, Kind, Result};
@@ -168,7 +168,7 @@ impl View {
             return Ok(());
         }
         if to.starts_with(&format!("{from}/")) {
-            return Err(Error::invalid("cannot go into itself").code(libc::EINVAL));
+            return Err(into_itself());
         }
         match self.find(&to)? {
             Some((_, n)) if n.is_dir() && !source.is_dir() => return Err(is_directory()),
@@ -190,9 +190,12 @@ impl View {
         let mut to = self.real(to, true)?;
         if self.find(&to)?.is_some_and(|(_, n)| n.is_dir()) {
             to = paths::join(&to, paths::place(&from)?.1);
+            if self.find(&to)?.is_some_and(|(_, n)| n.is_dir()) {
+                return Err(exists());
+            }
         }
         if to == from || to.starts_with(&format!("{from}/")) {
-            return Err(Error::invalid("is to be copied onto itself"));
+            return Err(onto_itself());
         }
         self.graft(&from, &to)
     }

@@ -260,10 +260,10 @@ pub mod functions {
         g.change(OP, |f| f.stage(Edit::Remove { path: path.into(), recursive: true })).raise(OP)
     }
 
-    /// Copies a file inside the guest, with mode, owner and labels.
+    /// Copies a file or a directory inside the guest, with mode, owner and labels. Onto a directory, it goes into it.
     ///
     /// # Errors
-    /// `not_found`.
+    /// `not_found`; `exists` when a directory of that name is in there already.
     /// # Example
     /// ```rhai
     /// guestfs.open("z-ubuntu20-rbd").cp("/etc/hosts", "/etc/hosts.bak")
@@ -348,7 +348,10 @@ pub mod functions {
             return Err(throw(Error::invalid("is not a file").subject(file).op(OP)));
         }
         let written = Edit::Write { path: path.into(), content: Vec::new(), mode: None, owner: None };
-        let undo = g.undo_of(&[written]).raise(OP)?;
+        if let Some(link) = g.volatile_link(path).raise(OP)? {
+            g.change(OP, |f| f.stage(Edit::Remove { path: link, recursive: false })).raise(OP)?;
+        }
+        let undo = g.undo_of(written).raise(OP)?;
         let op = Op::change(OP, g.subject(path)).with("file", file).with("bytes", meta.len());
         let from = Path::new(file);
         g.change_with(op, undo, |w, id, step| w.upload(id, from, path, &step.progress)).raise(OP)

@@ -108,6 +108,7 @@ calls! {
     part_to_number = guestfs_part_to_partnum(partition) -> count: i64;
     mount = guestfs_mount_options(options, mountable, mountpoint) -> done: ();
     umount_all = guestfs_umount_all() -> done: ();
+    sync = guestfs_sync() -> done: ();
     is_dir = guestfs_is_dir(path) -> count: i64;
     realpath = guestfs_realpath(path) -> text: String;
     lstat = guestfs_lstatns(path) -> stat_of: StatNs;

@@ -107,6 +107,7 @@ c_table! { pub Guestfs: ["libguestfs.so.0"], "libguestfs0" {
     fn guestfs_part_to_partnum(g: G, partition: Str) -> c_int;
     fn guestfs_mount_options(g: G, options: Str, mountable: Str, mountpoint: Str) -> c_int;
     fn guestfs_umount_all(g: G) -> c_int;
+    fn guestfs_sync(g: G) -> c_int;
     fn guestfs_is_dir(g: G, path: Str) -> c_int;
     fn guestfs_realpath(g: G, path: Str) -> Owned;
     fn guestfs_lgetxattr(g: G, path: Str, name: Str, size: *mut usize) -> Owned;

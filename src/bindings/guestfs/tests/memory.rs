@@ -12,7 +12,7 @@ fn none() -> Progress {
 }
 
 /// A pool `p` with an image `t` that has the files of the seed.
-fn site() -> (Site, ImageSpec) {
+pub fn site() -> (Site, ImageSpec) {
     let site = Site::default();
     ceph::api::Write::pool_create(&site, "p", &Default::default()).expect("a pool");
     let t = ImageSpec::new("p", "t");
