@@ -49,7 +49,6 @@ pub fn not_mounted(point: &str, why: &str) -> Error {
     errno(Kind::Unsupported, libc::ENODEV, &message)
 }
 
-
 pub fn closed() -> Error {
     Error::invalid("this guest is closed")
 }
