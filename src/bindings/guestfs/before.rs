@@ -120,27 +120,27 @@ pub fn put_back(w: &(impl Write + ?Sized), g: GuestId, edits: &[Edit]) -> Result
     Ok(lost)
 }
 
-/// [`put_back`] by the guest that is open for writing on `image`, or by one of its own; `wait` ends when nobody has the
-/// image open, or says who has.
+/// [`put_back`] by the guest that is open for writing on `image`, or by one of its own, which stays open for the next
+/// such list: who takes back a whole run starts one appliance and not one per operation. `wait` ends when nobody has
+/// the image open, or says who has.
 pub fn put_back_on(
     w: &(impl Write + ?Sized),
     image: &ImageSpec,
     edits: &[Edit],
     wait: &dyn Fn() -> Result<()>,
 ) -> Result<Vec<String>> {
-    if let Some(g) = w.open_on(image) {
-        if let Ok(lost) = put_back(w, g, edits).and_then(|lost| w.sync(g).map(|()| lost)) {
-            return Ok(lost);
-        }
+    let on = |g| {
+        let done = put_back(w, g, edits).and_then(|lost| w.sync(g).map(|()| lost));
+        done.inspect_err(|_| {
+            let _ = w.close(g);
+        })
+    };
+    match w.open_on(image).map(on) {
+        Some(Ok(lost)) => return Ok(lost),
         // Its appliance may have died of what is to be taken back.
-        let _ = w.close(g);
+        Some(Err(_)) | None => wait()?,
     }
-    wait()?;
-    let g = w.open_rw(image, &Progress::none())?;
-    let done = put_back(w, g, edits);
-    let closed = w.close(g);
-    let lost = done?;
-    closed.map(|()| lost)
+    on(w.open_rw(image, &Progress::none())?)
 }
 
 /// Whether something of another sort has come to where the edit puts back what was.

@@ -6,7 +6,7 @@ use crate::bindings::spec::Cancel;
 use crate::error::Kind;
 use crate::host::events::Events;
 use crate::host::journal::{Line, Open};
-use crate::host::undo::{self, Outcome};
+use crate::host::undo::{self, Outcome, Undo};
 use std::path::{Path, PathBuf};
 
 impl Gate {
@@ -14,14 +14,32 @@ impl Gate {
         if self.planning() {
             return;
         }
-        for open in done.into_iter().rev() {
-            self.take_back(&open, false);
+        for open in done.iter().rev() {
+            self.take_back_one(open, false);
+        }
+        done.iter().for_each(|open| self.close_own_guest(&open.undo));
+    }
+
+    pub(super) fn take_back(&self, open: &Open, refused: bool) {
+        self.take_back_one(open, refused);
+        self.close_own_guest(&open.undo);
+    }
+
+    /// Closes the guest that an undo has opened for itself and those that followed. All is on its disk already.
+    fn close_own_guest(&self, undo: &Undo) {
+        let Undo::GuestEdits { image, .. } = undo else { return };
+        let Some(guest) = self.world.open_on(image) else { return };
+        if lock(&self.guests).iter().any(|(_, g, ..)| *g == guest) {
+            return;
+        }
+        if let Err(e) = Cancel::shielded(|| self.world.guestfs().close(guest)) {
+            self.events.log("warn", &e.to_string());
         }
     }
 
     /// Applies one undo and writes down what came of it. Rollback never asks and needs no rights. `refused`: the
     /// operation failed because this user may not do it.
-    pub(super) fn take_back(&self, open: &Open, refused: bool) {
+    fn take_back_one(&self, open: &Open, refused: bool) {
         let before = match &*lock(&self.journal) {
             Some(j) => j.before.clone(),
             None => PathBuf::new(),
