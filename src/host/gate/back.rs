@@ -29,7 +29,7 @@ impl Gate {
     fn close_own_guest(&self, undo: &Undo) {
         let Undo::GuestEdits { image, .. } = undo else { return };
         let Some(guest) = self.world.open_on(image) else { return };
-        if lock(&self.guests).iter().any(|(_, g, ..)| *g == guest) {
+        if lock(&self.guests).iter().any(|g| g.id == guest) {
             return;
         }
         if let Err(e) = Cancel::shielded(|| self.world.guestfs().close(guest)) {
