@@ -115,7 +115,7 @@ pub struct Extent {
 }
 
 /// One line of `rbd trash ls`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Trashed {
     pub id: String,
     pub name: String,

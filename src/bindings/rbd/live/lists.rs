@@ -5,7 +5,7 @@ use crate::bindings::rbd::api::{Entry, Trashed};
 use crate::bindings::rbd::errors::{deferred, image_exists, no_namespace, not_in_trash};
 use crate::bindings::rbd::sys::Rbd;
 use crate::bindings::spec::{ImageSpec, Progress};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 
 /// RFC 3339, UTC, without fractions.
 pub(super) fn time(seconds: i64) -> String {
@@ -86,7 +86,11 @@ impl Live {
     }
 
     pub(super) fn rbd_trash_rm(&self, pool: &str, namespace: &str, id: &str, force: bool, p: &Progress) -> Result<()> {
-        let t = self.trash_entry(pool, namespace, id)?;
+        let t = match self.trash_entry(pool, namespace, id) {
+            // librbd does not show what a removal that was cut short has left there, and removes it all the same.
+            Err(e) if force && e.kind == Kind::NotFound => Trashed::default(),
+            found => found?,
+        };
         let io = self.ioctx(pool, namespace)?;
         let due = t.deferment_end.parse::<jiff::Timestamp>().is_ok_and(|t| t <= jiff::Timestamp::now());
         let shown = format!("{}/{id}", place(pool, namespace));
