@@ -182,6 +182,8 @@ pub trait Write: Read {
     /// `virsh undefine`. Refuses a running domain, which would turn into a transient one.
     fn undefine(&self, domain: &str, o: &UndefineOpts) -> Result<()>;
     fn start(&self, domain: &str) -> Result<()>;
+    /// `virsh start --paused`: `resume` lets it run. `unsupported` by drivers that cannot.
+    fn start_paused(&self, domain: &str) -> Result<()>;
     /// Asks the guest to shut down; returns at once.
     fn shutdown(&self, domain: &str) -> Result<()>;
     /// Pulls the plug.

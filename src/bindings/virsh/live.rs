@@ -130,6 +130,9 @@ impl Write for Live {
     fn start(&self, domain: &str) -> Result<()> {
         self.act(|c| domain::find(c, domain)?.create().on(domain))
     }
+    fn start_paused(&self, domain: &str) -> Result<()> {
+        self.act(|c| domain::start_paused(c, domain))
+    }
     fn shutdown(&self, domain: &str) -> Result<()> {
         self.act(|c| domain::find(c, domain)?.shutdown().on(domain))
     }

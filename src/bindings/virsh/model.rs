@@ -194,7 +194,10 @@ impl Write for Site {
         domain::undefine(self, domain, o)
     }
     fn start(&self, domain: &str) -> Result<()> {
-        domain::start(self, domain)
+        domain::start(self, domain, "running")
+    }
+    fn start_paused(&self, domain: &str) -> Result<()> {
+        domain::start(self, domain, "paused")
     }
     /// The guest of a model obeys at once.
     fn shutdown(&self, domain: &str) -> Result<()> {

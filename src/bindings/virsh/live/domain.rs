@@ -239,6 +239,15 @@ pub fn domrename(c: &Connect, domain: &str, to: &str) -> Result<()> {
     })
 }
 
+/// Drivers that do not know the flag call it an invalid argument.
+pub fn start_paused(c: &Connect, domain: &str) -> Result<()> {
+    let started = find(c, domain)?.create_with_flags(sys::VIR_DOMAIN_START_PAUSED).on(domain);
+    started.map_err(|e| match e.code {
+        Some(code) if code == sys::VIR_ERR_INVALID_ARG as i32 => Error { kind: Kind::Unsupported, ..e },
+        _ => e,
+    })
+}
+
 /// Where a change goes: the definition, the running domain, or both.
 fn affect(handle: &Handle, name: &str) -> Result<u32> {
     let config = if handle.is_persistent().on(name)? { sys::VIR_DOMAIN_AFFECT_CONFIG } else { 0 };

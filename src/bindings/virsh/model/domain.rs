@@ -237,7 +237,7 @@ fn must_run(info: &Domain) -> Result<()> {
     if info.active() { Ok(()) } else { Err(refused(Kind::Invalid, "domain is not running", &info.name)) }
 }
 
-pub fn start(site: &Site, domain: &str) -> Result<()> {
+pub fn start(site: &Site, domain: &str, state: &str) -> Result<()> {
     let _turn = site.virsh.turn();
     let mut held = held(site, domain)?;
     if held.info.active() {
@@ -255,7 +255,7 @@ pub fn start(site: &Site, domain: &str) -> Result<()> {
     doc.set_attr(root, "id", &id.to_string());
     held.live = Some(doc.print()?);
     held.info.id = Some(id);
-    held.info.state = "running".into();
+    held.info.state = state.into();
     held.info.managed_save = false;
     put(site, held);
     Ok(())
