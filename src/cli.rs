@@ -418,7 +418,7 @@ fn doc(events: &Events, name: Option<&str>) -> Result<u8> {
 fn recover_all(cli: &Cli, events: &Arc<Events>) -> Result<u8> {
     let config = Config::load(cli.config.as_deref())?;
     let base = settings(cli, &config);
-    let open = |lines: &[Line]| -> Result<Box<dyn World>> {
+    let open = |lines: &[Line]| -> Result<Arc<dyn World>> {
         let mut settings = base.clone();
         for line in lines {
             match line {
@@ -435,7 +435,7 @@ fn recover_all(cli: &Cli, events: &Arc<Events>) -> Result<u8> {
                 _ => {}
             }
         }
-        Ok(Box::new(live(settings, events, &Cancel::default())))
+        Ok(Arc::new(live(settings, events, &Cancel::default())))
     };
     let (runs, error) = recover::recover(&Config::state_dir(), events, open)?;
     let mut left = false;

@@ -52,6 +52,16 @@ impl Kind {
         Kind::ALL.into_iter().find(|k| k.name() == name)
     }
 
+    /// Nobody has said whether it was done: the answer did not come, or came too late.
+    pub fn is_unsure(self) -> bool {
+        matches!(self, Kind::Unreachable | Kind::Timeout | Kind::Interrupted)
+    }
+
+    /// A refusal: nothing was done. `failed` may also mean half done.
+    pub fn is_refusal(self) -> bool {
+        !self.is_unsure() && self != Kind::Failed
+    }
+
     /// DESIGN section 2: the exit code of a run that ends with this error.
     pub fn exit_code(self) -> u8 {
         match self {

@@ -2,9 +2,11 @@
 
 mod back;
 mod frames;
+#[cfg(test)]
+mod tests;
 mod write;
 
-pub use back::{TakenBack, take_back};
+pub use back::{TakenBack, is_off_before, take_back};
 pub use frames::{current_frame, in_frame};
 
 use super::events::Events;
@@ -15,10 +17,11 @@ use super::rights::Rights;
 use super::undo::Undo;
 use crate::bindings::World;
 use crate::bindings::guestfs::api::GuestId;
+use crate::bindings::rbd::api::Image;
 use crate::bindings::spec::{Cancel, ImageSpec, Progress};
 use crate::error::{Error, Kind, Result};
 use frames::Frame;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -38,6 +41,17 @@ impl Step<'_> {
     /// Writes down a better undo before going on: from here a crash finds it.
     pub fn learned(&self, undo: Undo) -> Result<()> {
         (self.learned)(undo)
+    }
+
+    /// Does what has an undo that would harm where it was not done: starting a domain that somebody else has stopped.
+    /// The undo holds from the moment before until the backend refuses.
+    pub fn effect<T>(&self, undo: Undo, perform: impl FnOnce() -> Result<T>) -> Result<T> {
+        self.learned(undo)?;
+        let result = perform();
+        if result.as_ref().is_err_and(|e| e.kind.is_refusal()) {
+            let _ = self.learned(Undo::Nothing);
+        }
+        result
     }
 }
 
@@ -67,8 +81,11 @@ pub struct Gate {
     journal: Mutex<Option<Journal>>,
     frames: Mutex<HashMap<u64, Frame>>,
     guests: Mutex<Vec<OpenGuest>>,
-    /// Images that this run has made and could still take back: what happens inside them goes with them.
-    made: Mutex<BTreeSet<ImageSpec>>,
+    /// Images that this run has made and could still take back, by their ids, each with the frame that would: what
+    /// happens inside them goes with them.
+    made: Mutex<HashMap<String, u64>>,
+    /// What was there before the changes of a plan.
+    kept: Mutex<HashMap<String, Vec<u8>>>,
     seq: AtomicU64,
     /// Of names that only this run has.
     names: AtomicU64,
@@ -101,7 +118,8 @@ impl Gate {
             journal: Mutex::new(None),
             frames: Mutex::new(HashMap::new()),
             guests: Mutex::default(),
-            made: Mutex::new(BTreeSet::new()),
+            made: Mutex::default(),
+            kept: Mutex::default(),
             seq: AtomicU64::new(0),
             names: AtomicU64::new(0),
             rights,
@@ -173,25 +191,14 @@ impl Gate {
         first
     }
 
-    /// Notes that what bears this name is not, or no longer, an image that goes with a rollback.
-    fn not_made(&self, undo: &Undo) {
-        if let Undo::RemoveImage { image, .. } = undo {
-            lock(&self.made).remove(image);
-        }
-    }
-
-    /// An image under another name, or gone, leaves its name to what may be somebody else's.
-    fn forget_removed(&self, op: &Op) {
-        if matches!(op.op.as_str(), "rbd.rename" | "rbd.remove" | "rbd.trash_mv")
-            && let Ok(image) = op.subject.parse::<ImageSpec>()
-        {
-            lock(&self.made).remove(&image);
-        }
-    }
-
-    /// `Undo::Within` when this run made the image.
+    /// `Undo::Within` when the transaction that is going on has made the image. One of an outer transaction stays when
+    /// this one is taken back; and the name alone may be somebody else's by now.
     pub fn within(&self, image: &ImageSpec) -> Option<Undo> {
-        lock(&self.made).contains(image).then(|| Undo::Within { image: image.clone() })
+        if lock(&self.made).is_empty() {
+            return None;
+        }
+        let id = self.world.rbd().info(image).ok()?.id;
+        (lock(&self.made).get(&id) == Some(&current_frame())).then(|| Undo::Within { image: image.clone() })
     }
 
     /// Does one operation. `before` is the undo that holds from the intent on; `perform` gives the final one.
@@ -209,9 +216,9 @@ impl Gate {
         let progress = self.events.progress(&op, self.cancel.clone());
         if self.planning() {
             self.events.plan(&op);
+            // A model does all of an operation or nothing.
             let step = Step { progress, learned: &|_| Ok(()) };
             let (value, undo) = perform(&*self.world, &step).map_err(named)?;
-            self.forget_removed(&op);
             self.remember(seq, op, undo);
             return Ok(value);
         }
@@ -224,8 +231,12 @@ impl Gate {
         let latest = Mutex::new(before);
         let learned = |undo: Undo| {
             self.faults.point();
-            *lock(&latest) = undo.clone();
-            self.write(&Line::Learned { seq, undo }, true)
+            // What is not written down is not begun either; but what is known to be nothing need not be taken back.
+            let written = self.write(&Line::Learned { seq, undo: undo.clone() }, true);
+            if written.is_ok() || undo == Undo::Nothing {
+                *lock(&latest) = undo;
+            }
+            written
         };
         let begun = Instant::now();
         let result = self.faults.before(seq).and_then(|()| {
@@ -240,7 +251,6 @@ impl Gate {
                 // A failed write here leaves the operation open in the journal; it is in memory too, so rollback knows it.
                 let written = self.write(&Line::Done { seq, undo: undo.clone(), ms }, false);
                 self.events.done(&op, ms);
-                self.forget_removed(&op);
                 self.remember(seq, op, undo);
                 written?;
                 Ok(value)
@@ -249,12 +259,20 @@ impl Gate {
                 let e = named(e);
                 let undo = lock(&latest).clone();
                 let _ = self.write(&Line::Failed { seq, error: e.clone() }, false);
-                // An operation that failed before it began its effect needs no command for a person.
-                if !matches!(undo, Undo::Impossible { .. } | Undo::Keep { .. }) {
-                    let refused = e.kind == Kind::Denied;
-                    self.take_back(&Open { seq, op, undo, unknown: true }, refused);
-                } else {
-                    let _ = self.write(&Line::Undone { seq, said: "failed".into() }, false);
+                match &undo {
+                    Undo::Impossible { command } if e.kind.is_unsure() => {
+                        let what = format!("{} {} may have been done", op.op, op.subject);
+                        lock(&self.left).push((what.clone(), command.clone()));
+                        let _ = self.write(&Line::Left { seq, what, command: command.clone() }, false);
+                    }
+                    // An operation that failed before it began its effect needs no command for a person.
+                    Undo::Impossible { .. } | Undo::Keep { .. } => {
+                        let _ = self.write(&Line::Undone { seq, said: "failed".into() }, false);
+                    }
+                    _ => {
+                        let refused = e.kind == Kind::Denied;
+                        self.take_back(&Open { seq, op, undo, unknown: true }, refused);
+                    }
                 }
                 Err(e)
             }
@@ -267,7 +285,7 @@ impl Gate {
         op: Op,
         image: &ImageSpec,
         make: impl FnOnce(&dyn World, &ImageSpec, &Step) -> Result<()>,
-    ) -> Result<crate::bindings::rbd::api::Image> {
+    ) -> Result<Image> {
         let temp = image.sibling(&format!(".zs-{}", self.unique()));
         let undo = |id: Option<String>, snaps: Vec<u64>| Undo::RemoveImage {
             image: image.clone(),
@@ -284,33 +302,31 @@ impl Gate {
             if !world.is_live() {
                 make(world, image, step)?;
                 let info = world.rbd().info(image)?;
-                let id = info.id.clone();
-                return Ok((info, undo(Some(id), vec![])));
+                let (id, snaps) = (info.id.clone(), snaps_of(world, image, &info)?);
+                return Ok((info, undo(Some(id), snaps)));
             }
             make(world, &temp, step)?;
             self.faults.point();
             let info = world.rbd().info(&temp)?;
-            let snaps = match info.snapshot_count {
-                0 => vec![],
-                _ => world.rbd().snap_ls(&temp, false)?.iter().map(|s| s.id).collect(),
-            };
+            let snaps = snaps_of(world, &temp, &info)?;
             step.learned(undo(Some(info.id.clone()), snaps.clone()))?;
             self.faults.point();
             world.rename(&temp, image)?;
             let id = info.id.clone();
-            Ok((crate::bindings::rbd::api::Image { name: image.image.clone(), ..info }, undo(Some(id), snaps)))
+            Ok((Image { name: image.image.clone(), ..info }, undo(Some(id), snaps)))
         })?;
-        lock(&self.made).insert(image.clone());
+        lock(&self.made).insert(made.id.clone(), current_frame());
         Ok(made)
     }
 
-    /// Keeps what was there before a change, for its undo. In a plan there is nothing to keep.
+    /// Keeps what was there before a change, for its undo.
     pub fn keep(&self, name: &str, content: &[u8]) -> Result<String> {
+        let name = format!("{}-{name}", self.unique());
         if self.planning() {
-            return Ok(String::new());
+            lock(&self.kept).insert(name.clone(), content.to_vec());
+            return Ok(name);
         }
         self.open_journal()?;
-        let name = format!("{}-{name}", self.unique());
         match &*lock(&self.journal) {
             Some(j) => j.keep(&name, content),
             None => Err(Error::failed("the journal is not open")),
@@ -338,12 +354,21 @@ impl Gate {
             self.set_confirmed();
             return Ok(true);
         }
+        let _turn = lock(&self.question);
         let answer = self.events.ask(question, &self.cancel)?;
         if answer {
             self.set_confirmed();
         }
         Ok(answer)
     }
+}
+
+/// The ids of the snapshots that an image came with.
+fn snaps_of(world: &dyn World, image: &ImageSpec, info: &Image) -> Result<Vec<u64>> {
+    if info.snapshot_count == 0 {
+        return Ok(Vec::new());
+    }
+    Ok(world.rbd().snap_ls(image, false)?.iter().map(|s| s.id).collect())
 }
 
 pub fn now() -> String {

@@ -170,11 +170,16 @@ pub fn read(state: &Path, id: &str) -> Result<Vec<Line>> {
     let file = File::open(&path).map_err(|e| Error::from(e).op("journal").subject(path.display()))?;
     let mut lines = Vec::new();
     for (n, text) in BufReader::new(file).split(b'\n').enumerate() {
-        match serde_json::from_slice(&text?) {
+        let text = text?;
+        match serde_json::from_slice(&text) {
             Ok(line) => lines.push(line),
             // Torn by a crash in the middle of writing it: what it would have said has not happened yet.
             Err(e) if e.is_eof() => {}
             Err(e) => {
+                if let Some(line) = behind_torn(&text) {
+                    lines.push(line);
+                    continue;
+                }
                 return Err(Error::failed(format!("line {} cannot be read: {e}", n + 1))
                     .op("journal")
                     .subject(path.display())
@@ -183,6 +188,13 @@ pub fn read(state: &Path, id: &str) -> Result<Vec<Line>> {
         }
     }
     Ok(lines)
+}
+
+/// The whole line behind one that a full disk has cut off. In a JSON string the quotes would be escaped.
+fn behind_torn(text: &[u8]) -> Option<Line> {
+    const BEGIN: &[u8] = b"{\"line\":\"";
+    let last = text.windows(BEGIN.len()).rposition(|w| w == BEGIN).filter(|at| *at > 0)?;
+    serde_json::from_slice(&text[last..]).ok()
 }
 
 /// The ids of all runs that have a journal, oldest first.
@@ -234,16 +246,18 @@ pub fn open_operations(lines: &[Line]) -> Vec<Open> {
                 o.unknown = false;
             }),
             Line::Undone { seq, .. } | Line::Left { seq, .. } => open.retain(|(_, o)| o.seq != *seq),
+            // Refused: there is nothing that a person would have to do by hand.
+            Line::Failed { seq, error } => open.retain(|(_, o)| {
+                o.seq != *seq
+                    || error.kind.is_unsure()
+                    || !matches!(o.undo, Undo::Impossible { .. } | Undo::Keep { .. })
+            }),
             Line::Stuck { seq } => open.iter_mut().filter(|(_, o)| o.seq == *seq).for_each(|(f, _)| *f = NO_FRAME),
             Line::Commit { frame } => open.retain(|(f, _)| f != frame),
             Line::Merge { frame, into } => {
                 open.iter_mut().filter(|(f, _)| f == frame).for_each(|(f, _)| *f = *into);
             }
-            Line::Run { .. }
-            | Line::Cluster { .. }
-            | Line::Hypervisor { .. }
-            | Line::Failed { .. }
-            | Line::End { .. } => {}
+            Line::Run { .. } | Line::Cluster { .. } | Line::Hypervisor { .. } | Line::End { .. } => {}
         }
     }
     open.reverse();
@@ -276,8 +290,8 @@ mod tests {
             Undo::SetMeta { image: image.clone(), image_id: "i".into(), key: "k".into(), was: None },
             Undo::Undefine { name: "n".into(), uuid: "u".into() },
             Undo::Redefine { name: "n".into(), uuid: "u".into(), before: "b".into() },
-            Undo::Stop { name: "n".into(), uuid: "u".into() },
-            Undo::Start { name: "n".into(), uuid: "u".into() },
+            Undo::Stop { name: "n".into(), uuid: "u".into(), id: Some(7) },
+            Undo::Start { name: "n".into(), uuid: "u".into(), asked: None },
             Undo::Autostart { name: "n".into(), uuid: "u".into(), was: true },
             Undo::RemoveHostFile {
                 path: "/p".into(),
@@ -326,5 +340,14 @@ mod tests {
         assert_eq!(read(dir.path(), "r").expect("read").len(), 2);
         j.file.write_all(b"{\"line\":\"of the future\"}\n").expect("strange");
         assert!(read(dir.path(), "r").is_err());
+    }
+
+    #[test]
+    fn a_line_behind_a_torn_one_is_read() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let mut j = Journal::create(dir.path(), "r").expect("a journal");
+        j.file.write_all(b"{\"line\":\"undone\",\"seq\":1,\"said\":\"remo").expect("torn");
+        j.write(&Line::Commit { frame: 7 }, false).expect("written");
+        assert!(matches!(read(dir.path(), "r").expect("read")[..], [Line::Commit { frame: 7 }]));
     }
 }

@@ -1,11 +1,12 @@
 //! `zs recover`: takes back what runs left that were killed, from their journals.
 
 use super::events::Events;
-use super::gate::{TakenBack, take_back};
+use super::gate::{TakenBack, is_off_before, take_back};
 use super::journal::{self, Journal, Line};
 use crate::bindings::World;
 use crate::error::{Error, Result};
 use std::path::Path;
+use std::sync::Arc;
 
 /// What became of one run.
 #[derive(Debug, serde::Serialize)]
@@ -23,7 +24,7 @@ pub struct Recovered {
 pub fn recover(
     state: &Path,
     events: &Events,
-    open: impl Fn(&[Line]) -> Result<Box<dyn World>>,
+    open: impl Fn(&[Line]) -> Result<Arc<dyn World>>,
 ) -> Result<(Vec<Recovered>, Option<Error>)> {
     let mut all = Vec::new();
     let mut first_error = None;
@@ -49,7 +50,7 @@ fn one(
     state: &Path,
     id: &str,
     events: &Events,
-    open: &impl Fn(&[Line]) -> Result<Box<dyn World>>,
+    open: &impl Fn(&[Line]) -> Result<Arc<dyn World>>,
 ) -> Result<Option<Recovered>> {
     if is_finished(&journal::read(state, id)?) {
         return Ok(None);
@@ -72,7 +73,12 @@ fn one(
         }
         let world = open(&lines)?;
         same_site(&lines, &*world)?;
-        for operation in &operations {
+        for (n, operation) in operations.iter().enumerate() {
+            if is_off_before(&operation.undo, &operations[n + 1..]) {
+                result.undone += 1;
+                journal.write(&Line::Undone { seq: operation.seq, said: "it was off before".into() }, false)?;
+                continue;
+            }
             match take_back(operation, &*world, &journal.before.clone(), events, false) {
                 TakenBack::Line(line) => {
                     match &*line {

@@ -9,11 +9,21 @@ use crate::bindings::virsh::api::{FileId, UndefineOpts};
 use crate::bindings::{World, guestfs};
 use crate::error::{Error, Kind, Result};
 use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// A crashed client's watch lives on for up to 30 s.
 const WATCHER_EXPIRY: Duration = Duration::from_secs(40);
+
+/// How long a rollback waits for a guest that was asked to shut down.
+const SHUTDOWN: Duration = Duration::from_secs(15);
+
+/// Where the run keeps what was there before its changes: files beside its journal, or, in a plan, memory.
+pub enum Before<'a> {
+    Files(&'a Path),
+    Memory(&'a HashMap<String, Vec<u8>>),
+}
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "undo", rename_all = "snake_case")]
@@ -81,15 +91,20 @@ pub enum Undo {
         uuid: String,
         before: String,
     },
-    /// Stops a domain that this run started.
+    /// Stops a domain that this run started: the process with this `id`. While none is known, a domain of this run is
+    /// paused: it is let run only once its id is written down, so one that runs is somebody else's.
     Stop {
         name: String,
         uuid: String,
+        #[serde(default)]
+        id: Option<u32>,
     },
-    /// Starts a domain that this run stopped.
+    /// Starts a domain that this run stopped, or `asked` to shut down while it was the process with this id.
     Start {
         name: String,
         uuid: String,
+        #[serde(default)]
+        asked: Option<u32>,
     },
     Autostart {
         name: String,
@@ -168,8 +183,8 @@ impl Undo {
     }
 }
 
-/// Takes an operation back in `world`. `before` is the directory of the run's before-images.
-pub fn apply(undo: &Undo, world: &dyn World, before: &Path, notice: &dyn Fn(&str)) -> Result<Outcome> {
+/// Takes an operation back in `world`.
+pub fn apply(undo: &Undo, world: &dyn World, before: &Before, notice: &dyn Fn(&str)) -> Result<Outcome> {
     match undo {
         Undo::Nothing | Undo::Within { .. } => Ok(Outcome::Gone),
         Undo::Keep { what } => Ok(Outcome::Kept(what.clone())),
@@ -243,21 +258,18 @@ pub fn apply(undo: &Undo, world: &dyn World, before: &Path, notice: &dyn Fn(&str
             world.define(&read_before(before, file)?, false)?;
             Ok(Outcome::Done(format!("gave domain {name} its former definition back")))
         }
-        Undo::Stop { name, uuid } => {
-            match find(world.virsh().dominfo(uuid))? {
-                Some(d) if d.active() => {}
-                _ => return Ok(Outcome::Gone),
+        Undo::Stop { name, uuid, id } => {
+            let Some(domain) = find(world.virsh().dominfo(uuid))? else { return Ok(Outcome::Gone) };
+            let ours = match id {
+                Some(_) => domain.id == *id,
+                None => domain.active() && domain.state == "paused",
+            };
+            if !ours {
+                return Ok(Outcome::Gone);
             }
             gone_is_fine(world.destroy(uuid), format!("stopped domain {name}"))
         }
-        Undo::Start { name, uuid } => {
-            match find(world.virsh().dominfo(uuid))? {
-                Some(d) if !d.active() => {}
-                _ => return Ok(Outcome::Gone),
-            }
-            world.start(uuid)?;
-            Ok(Outcome::Done(format!("started domain {name} again")))
-        }
+        Undo::Start { name, uuid, asked } => start_again(world, name, uuid, *asked, notice),
         Undo::Autostart { name, uuid, was } => gone_is_fine(
             world.autostart(uuid, *was),
             format!("switched autostart of {name} back {}", if *was { "on" } else { "off" }),
@@ -286,6 +298,8 @@ pub fn apply(undo: &Undo, world: &dyn World, before: &Path, notice: &dyn Fn(&str
             }
             Ok(Outcome::Done(format!("defined domain {name} again")))
         }
+        // A plan has written none.
+        Undo::RemoveLines { .. } if !world.is_live() => Ok(Outcome::Gone),
         Undo::RemoveLines { path, text } => {
             // Others may have added theirs since.
             let Some(now) = find(std::fs::read_to_string(path).map_err(Error::from))? else { return Ok(Outcome::Gone) };
@@ -308,13 +322,18 @@ pub fn apply(undo: &Undo, world: &dyn World, before: &Path, notice: &dyn Fn(&str
     }
 }
 
-fn read_before_bytes(dir: &Path, file: &str) -> Result<Vec<u8>> {
-    let path = dir.join(file);
-    std::fs::read(&path).map_err(|e| Error::from(e).subject(path.display()))
+fn read_before_bytes(before: &Before, file: &str) -> Result<Vec<u8>> {
+    match before {
+        Before::Files(dir) => {
+            let path = dir.join(file);
+            std::fs::read(&path).map_err(|e| Error::from(e).subject(path.display()))
+        }
+        Before::Memory(kept) => kept.get(file).cloned().ok_or_else(|| Error::not_found("was not kept").subject(file)),
+    }
 }
 
-fn read_before(dir: &Path, file: &str) -> Result<String> {
-    String::from_utf8(read_before_bytes(dir, file)?).map_err(|e| Error::failed(e.to_string()).subject(file))
+fn read_before(before: &Before, file: &str) -> Result<String> {
+    String::from_utf8(read_before_bytes(before, file)?).map_err(|e| Error::failed(e.to_string()).subject(file))
 }
 
 fn find<T>(r: Result<T>) -> Result<Option<T>> {
@@ -346,12 +365,48 @@ fn remove_snaps(world: &dyn World, image: &ImageSpec, ours: impl Fn(&Snap) -> bo
     Ok(found.len())
 }
 
+/// A guest that was asked to shut down may still be on its way.
+fn start_again(
+    world: &dyn World,
+    name: &str,
+    uuid: &str,
+    asked: Option<u32>,
+    notice: &dyn Fn(&str),
+) -> Result<Outcome> {
+    let begun = Instant::now();
+    let mut told = false;
+    loop {
+        let Some(domain) = find(world.virsh().dominfo(uuid))? else { return Ok(Outcome::Gone) };
+        if !domain.active() {
+            world.start(uuid)?;
+            return Ok(Outcome::Done(format!("started domain {name} again")));
+        }
+        // Another process: somebody has started it.
+        if asked.is_none() || domain.id != asked {
+            return Ok(Outcome::Gone);
+        }
+        if begun.elapsed() > SHUTDOWN || !world.is_live() {
+            return Ok(Outcome::Left {
+                what: format!("domain {name} may still obey and shut down"),
+                command: format!("virsh start {name}  # once it is off"),
+            });
+        }
+        if !std::mem::replace(&mut told, true) {
+            notice(&format!("{name} was asked to shut down: waiting for it, to start it again"));
+        }
+        std::thread::sleep(Duration::from_millis(250));
+    }
+}
+
 /// What a removal that was killed half way has left: librbd moves an image to the trash before it deletes its objects.
-fn finish_removal(world: &dyn World, temp: &ImageSpec, id: Option<&str>) -> Result<bool> {
+/// From there `rbd trash ls --all` does not show it, and `rbd ls` lists it as if it were still there (Ceph 16).
+fn finish_removal(world: &dyn World, image: &ImageSpec, temp: &ImageSpec, id: Option<&str>) -> Result<bool> {
+    let (pool, namespace) = (&temp.pool, &temp.namespace);
     let mut removed = false;
-    for t in world.rbd().trash_ls(&temp.pool, &temp.namespace)? {
-        if t.name == temp.image || t.source == "REMOVING" && id == Some(t.id.as_str()) {
-            removed |= find(world.trash_rm(&temp.pool, &temp.namespace, &t.id, true, &Progress::none()))?.is_some();
+    for found in world.rbd().ls(pool, namespace)? {
+        let ours = found.image == temp.image || found.image == image.image && id == Some(found.id.as_str());
+        if ours && find(world.rbd().info(&temp.sibling(&found.image)))?.is_none() {
+            removed |= find(world.trash_rm(pool, namespace, &found.id, true, &Progress::none()))?.is_some();
         }
     }
     Ok(removed)
@@ -365,7 +420,7 @@ fn remove_image(
     snaps: &[u64],
     notice: &dyn Fn(&str),
 ) -> Result<Outcome> {
-    let mut removed = finish_removal(world, temp, id)?;
+    let mut removed = finish_removal(world, image, temp, id)?;
     for name in [temp, image] {
         let Some(found) = find(world.rbd().info(name))? else { continue };
         let ours = name == temp || id == Some(found.id.as_str());
@@ -374,12 +429,19 @@ fn remove_image(
         }
         wait_for_watchers(world, name, notice)?;
         // librbd cannot remove an image with snapshots. Under the temporary name all are ours.
-        remove_snaps(world, name, |s| name == temp || snaps.contains(&s.id))?;
-        if let Some(snap) = world.rbd().snap_ls(name, false)?.first() {
-            return Err(Error::busy(format!("has snapshot {}, which this run did not make", snap.name))
-                .op("rbd.remove")
-                .subject(name));
+        let ours = |s: &Snap| name == temp || snaps.contains(&s.id);
+        let busy = |why: String| Error::busy(why).op("rbd.remove").subject(name);
+        let there = world.rbd().snap_ls(name, false)?;
+        if let Some(snap) = there.iter().find(|s| !ours(s)) {
+            return Err(busy(format!("has snapshot {}, which this run did not make", snap.name)));
         }
+        // Without its name a snapshot with clones would still be there, and hold the image.
+        if !there.is_empty()
+            && let Some(child) = world.rbd().children(&name.into())?.first()
+        {
+            return Err(busy(format!("{}/{} is a clone of it, which this run did not make", child.pool, child.image)));
+        }
+        remove_snaps(world, name, ours)?;
         find(world.remove(name, &Progress::none()))?;
         removed = true;
     }

@@ -9,6 +9,7 @@ mod storage;
 
 use super::api::Domain;
 use super::definition::{Doc, nvram_path};
+use crate::bindings::World;
 use crate::error::{Error, Kind, Result};
 use crate::helpers::xml::Document;
 use crate::host::Host;
@@ -27,58 +28,60 @@ fn change_domain(
     name: &str,
     domain: &str,
     describe: impl FnOnce(Op, &Domain) -> (Op, Undo),
-    perform: impl FnOnce(&dyn crate::bindings::World, &Domain) -> Result<()>,
+    perform: impl FnOnce(&dyn World, &Domain) -> Result<()>,
 ) -> RhaiResultOf<()> {
     let info = host.virsh().dominfo(domain).raise(name)?;
     let (op, undo) = describe(Op::change(name, &info.name), &info);
-    host.change_plain(op, undo, |w, _| perform(w, &info)).raise(name)
+    change(host, op, undo, |w| perform(w, &info)).raise(name)
 }
 
-/// A change whose undo would harm where the change has not happened: stopping a domain that somebody else has started.
-/// It holds from the moment before the effect to an error of libvirt's, which says that there was none.
-fn change_when(
-    host: &Host,
-    op: Op,
-    undo: Undo,
-    check: impl FnOnce(&dyn crate::bindings::World) -> Result<()>,
-    perform: impl FnOnce(&dyn crate::bindings::World) -> Result<()>,
-) -> Result<()> {
+/// A change whose undo holds only from the moment before its effect, unless libvirt refuses it: what has not happened
+/// must not be taken back, for that could be somebody else's.
+fn change<T>(host: &Host, op: Op, undo: Undo, perform: impl FnOnce(&dyn World) -> Result<T>) -> Result<T> {
+    host.change(op, Undo::Nothing, |w, step| Ok((step.effect(undo.clone(), || perform(w))?, undo)))
+}
+
+/// Stops a domain in one way or another.
+fn stop(host: &Host, op: Op, info: &Domain, undo: Undo, perform: impl FnOnce(&dyn World) -> Result<()>) -> Result<()> {
     host.change(op, Undo::Nothing, |w, step| {
-        check(w)?;
-        step.learned(undo.clone())?;
-        match perform(w) {
-            Ok(()) => Ok(((), undo)),
-            Err(e) => {
-                // Where nobody answered, it may have happened.
-                if !matches!(e.kind, Kind::Timeout | Kind::Unreachable) {
-                    step.learned(Undo::Nothing)?;
-                }
-                Err(e)
-            }
+        // Before the undo holds: after a crash, one that was off before would be started.
+        let now = w.virsh().dominfo(&info.uuid)?;
+        if !now.active() {
+            return Err(Error::invalid(format!("is {}", now.state)).hint("only a domain that runs can be stopped"));
         }
+        Ok((step.effect(undo.clone(), || perform(w))?, undo))
     })
 }
 
-/// The same for a domain that must be running, or off.
-fn change_state(
-    host: &Host,
-    op: Op,
-    info: &Domain,
-    active: bool,
-    undo: Undo,
-    perform: impl FnOnce(&dyn crate::bindings::World) -> Result<()>,
-) -> Result<()> {
-    let check = |w: &dyn crate::bindings::World| {
+/// Starts a domain paused, writes down which process it is, and lets it run then. After a crash in between, one that is
+/// paused is this run's, and one that runs without its id in the journal was started by somebody else.
+fn start(host: &Host, op: Op, info: &Domain) -> Result<()> {
+    let undo = |id| Undo::Stop { name: info.name.clone(), uuid: info.uuid.clone(), id };
+    host.change(op, Undo::Nothing, |w, step| {
         let now = w.virsh().dominfo(&info.uuid)?;
-        match (active, now.active()) {
-            (true, false) => {
-                Err(Error::invalid(format!("is {}", now.state)).hint("only a domain that runs can be stopped"))
-            }
-            (false, true) => Err(Error::busy(format!("is {} already", now.state))),
-            _ => Ok(()),
+        if now.active() {
+            return Err(Error::busy(format!("is {} already", now.state)));
         }
-    };
-    change_when(host, op, undo, check, perform)
+        if now.managed_save {
+            // libvirt removes the saved state once it is restored: pulling the plug would not bring it back.
+            let undo = Undo::Impossible { command: format!("virsh managedsave {}", info.name) };
+            return Ok((step.effect(undo.clone(), || w.start(&info.uuid))?, undo));
+        }
+        match step.effect(undo(None), || w.start_paused(&info.uuid)) {
+            Err(e) if e.kind == Kind::Unsupported => step.effect(undo(None), || w.start(&info.uuid))?,
+            started => started?,
+        }
+        let now = w.virsh().dominfo(&info.uuid)?;
+        if !now.active() {
+            return Err(Error::failed("has ended as soon as it was started"));
+        }
+        step.learned(undo(now.id))?;
+        if now.state == "paused" {
+            // Somebody may have been faster.
+            w.resume(&info.uuid).or_else(|e| if e.kind == Kind::Busy { Ok(()) } else { Err(e) })?;
+        }
+        Ok(((), undo(now.id)))
+    })
 }
 
 /// A definition's name and uuid; a random uuid is put in where there is none, so that undo knows whom it undoes.
@@ -93,18 +96,29 @@ fn prepare_definition(xml: &str) -> Result<(String, String, String)> {
     Ok((name, uuid, d.to_string()))
 }
 
-/// XML as it may be shown and written down: without the passwords of consoles.
+/// XML as it may be shown and written down: without the passwords of consoles. Also of text that is no XML.
 fn without_passwords(xml: &str) -> String {
     let mut shown = String::new();
     let mut rest = xml;
-    while let Some(at) = ["passwd='", "passwd=\""].iter().filter_map(|p| Some(rest.find(p)? + p.len())).min() {
-        let quote = rest.as_bytes()[at - 1] as char;
-        shown.push_str(&rest[..at]);
-        shown.push_str("***");
-        rest = &rest[at..];
-        rest = &rest[rest.find(quote).unwrap_or(rest.len())..];
+    while let Some(at) = rest.find("passwd") {
+        let (before, after) = rest.split_at(at + "passwd".len());
+        shown.push_str(before);
+        rest = after;
+        let value = after.trim_start().strip_prefix('=').map(str::trim_start);
+        let Some(value) = value.filter(|v| v.starts_with(['\'', '"'])) else { continue };
+        let (quote, value) = value.split_at(1);
+        shown.push_str(&format!("={quote}***"));
+        rest = &value[value.find(quote).unwrap_or(value.len())..];
     }
     shown + rest
+}
+
+/// What may be shown and written down of a command for a guest's agent: its name and the names of its arguments, which
+/// may be a password or the content of a file.
+fn agent_command(command: &str) -> (String, Vec<String>) {
+    let parsed: serde_json::Value = serde_json::from_str(command).unwrap_or_default();
+    let arguments = parsed["arguments"].as_object().map(|a| a.keys().cloned().collect());
+    (parsed["execute"].as_str().unwrap_or("(no JSON)").into(), arguments.unwrap_or_default())
 }
 
 /// Keeps a definition before it is changed.
@@ -151,5 +165,19 @@ mod tests {
         let xml = "<graphics passwd='S3cret' port='1'/><graphics port='2' passwd=\"\"/><a/>";
         assert_eq!(without_passwords(xml), "<graphics passwd='***' port='1'/><graphics port='2' passwd=\"***\"/><a/>");
         assert_eq!(without_passwords("passwd='never closed"), "passwd='***");
+        assert_eq!(
+            without_passwords("<passwd/> passwd = \"x\" passwdValidTo='1'"),
+            "<passwd/> passwd=\"***\" passwdValidTo='1'"
+        );
+    }
+
+    #[test]
+    fn arguments_of_agent_commands_are_not_shown() {
+        let command = r#"{"execute":"guest-set-user-password","arguments":{"username":"root","password":"S3cret"}}"#;
+        assert_eq!(
+            agent_command(command),
+            ("guest-set-user-password".into(), vec!["username".into(), "password".into()])
+        );
+        assert_eq!(agent_command("S3cret"), ("(no JSON)".into(), vec![]));
     }
 }

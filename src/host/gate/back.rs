@@ -6,16 +6,19 @@ use crate::bindings::spec::Cancel;
 use crate::error::Kind;
 use crate::host::events::Events;
 use crate::host::journal::{Line, Open};
-use crate::host::undo::{self, Outcome, Undo};
+use crate::host::undo::{self, Before, Outcome, Undo};
 use std::path::{Path, PathBuf};
 
 impl Gate {
     pub(super) fn roll_back(&self, done: Vec<Open>) {
-        if self.planning() {
-            return;
-        }
-        for open in done.iter().rev() {
+        for (n, open) in done.iter().enumerate().rev() {
+            if is_off_before(&open.undo, &done[..n]) {
+                let said = "it was off before".into();
+                let _ = if self.planning() { Ok(()) } else { self.write(&Line::Undone { seq: open.seq, said }, false) };
+                continue;
+            }
             self.take_back_one(open, false);
+            self.started_again(&open.undo);
         }
         done.iter().for_each(|open| self.close_own_guest(&open.undo));
     }
@@ -23,6 +26,25 @@ impl Gate {
     pub(super) fn take_back(&self, open: &Open, refused: bool) {
         self.take_back_one(open, refused);
         self.close_own_guest(&open.undo);
+    }
+
+    /// A domain that a rollback has started again is another process: an outer transaction that has started the first
+    /// one would have to stop this one.
+    fn started_again(&self, undone: &Undo) {
+        let Undo::Start { uuid: again, .. } = undone else { return };
+        let Ok(domain) = self.world.virsh().dominfo(again) else { return };
+        let mut lines = Vec::new();
+        for open in lock(&self.frames).values_mut().flat_map(|f| &mut f.done) {
+            if let Undo::Stop { uuid, id, .. } = &mut open.undo
+                && uuid == again
+            {
+                *id = domain.id;
+                lines.push(Line::Learned { seq: open.seq, undo: open.undo.clone() });
+            }
+        }
+        if !self.planning() {
+            lines.iter().for_each(|line| drop(self.write(line, true)));
+        }
     }
 
     /// Closes the guest that an undo has opened for itself and those that followed. All is on its disk already.
@@ -40,11 +62,13 @@ impl Gate {
     /// Applies one undo and writes down what came of it. Rollback never asks and needs no rights. `refused`: the
     /// operation failed because this user may not do it.
     fn take_back_one(&self, open: &Open, refused: bool) {
+        if self.planning() {
+            return Cancel::shielded(|| self.take_back_in_plan(open));
+        }
         let before = match &*lock(&self.journal) {
             Some(j) => j.before.clone(),
             None => PathBuf::new(),
         };
-        self.not_made(&open.undo);
         let line = Cancel::shielded(|| take_back(open, &*self.world, &before, &self.events, refused));
         self.faults.point();
         match line {
@@ -61,6 +85,25 @@ impl Gate {
         }
         self.faults.point();
     }
+
+    /// A script that goes on after a failed transaction finds the model as it would find the site. What a model cannot
+    /// take back, no person need mend.
+    fn take_back_in_plan(&self, open: &Open) {
+        let kept = lock(&self.kept);
+        match undo::apply(&open.undo, &*self.world, &Before::Memory(&kept), &|_| {}) {
+            Ok(Outcome::Done(said)) => self.events.undo(&open.op, &said),
+            Ok(_) => {}
+            Err(e) => {
+                self.events.log("debug", &format!("not undone in the plan: {} {}: {e}", open.op.op, open.op.subject))
+            }
+        }
+    }
+}
+
+/// Whether an undo would start a domain that one of `earlier` operations has started: it stays off.
+pub fn is_off_before<'a>(undo: &Undo, earlier: impl IntoIterator<Item = &'a Open>) -> bool {
+    let Undo::Start { uuid: again, .. } = undo else { return false };
+    earlier.into_iter().any(|o| matches!(&o.undo, Undo::Stop { uuid, .. } if uuid == again))
 }
 
 /// What `take_back` came to.
@@ -75,9 +118,9 @@ pub enum TakenBack {
 
 /// Takes one operation back, tells the operator, and gives the journal line. Also what `zs recover` does.
 pub fn take_back(open: &Open, world: &dyn World, before: &Path, events: &Events, refused: bool) -> TakenBack {
-    let Open { seq, op, undo, .. } = open;
+    let Open { seq, op, undo, unknown } = open;
     let notice = |text: &str| events.log("info", text);
-    match undo::apply(undo, world, before, &notice) {
+    match undo::apply(undo, world, &Before::Files(before), &notice) {
         Ok(Outcome::Done(said)) => {
             events.undo(op, &said);
             TakenBack::Line(Box::new(Line::Undone { seq: *seq, said }))
@@ -85,7 +128,10 @@ pub fn take_back(open: &Open, world: &dyn World, before: &Path, events: &Events,
         Ok(Outcome::Gone) => TakenBack::Line(Box::new(Line::Undone { seq: *seq, said: "nothing to do".into() })),
         Ok(Outcome::Kept(what)) => TakenBack::Line(Box::new(Line::Undone { seq: *seq, said: format!("kept: {what}") })),
         Ok(Outcome::Left { what, command }) => {
-            let what = format!("{} {}: {what}", op.op, op.subject);
+            let what = match undo {
+                Undo::Impossible { .. } if *unknown => format!("{} {} may have been done", op.op, op.subject),
+                _ => format!("{} {}: {what}", op.op, op.subject),
+            };
             TakenBack::Line(Box::new(Line::Left { seq: *seq, what, command }))
         }
         // Who may not even look for what it would have made has not made it.

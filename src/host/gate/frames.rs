@@ -107,6 +107,10 @@ impl Gate {
             }
         }
         let ended = lock(&self.frames).remove(&frame).unwrap_or_default();
+        if commit || result.is_err() {
+            // Final, or gone: what is done to these images from here on needs an undo of its own.
+            self.pass_made(frame, None);
+        }
         match &result {
             Ok(_) if commit => {
                 if let Err(e) = self.close_guests(|g| g.frame == frame) {
@@ -118,11 +122,15 @@ impl Gate {
                     self.roll_back(ended.done);
                     return Err(e);
                 }
-                // Final now: what is done to them from here on needs an undo of its own.
-                ended.done.iter().for_each(|o| self.not_made(&o.undo));
             }
             Ok(_) => {
-                let _ = self.write_if_open(&Line::Merge { frame, into: parent });
+                // Without this line `zs recover` would take for open what the outer transaction makes final.
+                if let Err(e) = self.write_if_open(&Line::Merge { frame, into: parent }) {
+                    self.pass_made(frame, None);
+                    self.roll_back(ended.done);
+                    return Err(e);
+                }
+                self.pass_made(frame, Some(parent));
                 lock(&self.guests).iter_mut().filter(|g| g.frame == frame).for_each(|g| g.frame = parent);
                 let mut frames = lock(&self.frames);
                 frames.entry(parent).or_default().done.extend(ended.done);
@@ -139,6 +147,15 @@ impl Gate {
         result
     }
 
+    /// What becomes of the images that a transaction has made when it ends: those of the outer one, or nobody's.
+    fn pass_made(&self, frame: u64, to: Option<u64>) {
+        let mut made = lock(&self.made);
+        match to {
+            Some(outer) => made.values_mut().filter(|f| **f == frame).for_each(|f| *f = outer),
+            None => made.retain(|_, f| *f != frame),
+        }
+    }
+
     /// The transaction that is going on is not taken back when it fails: somebody wants to look at what it has made.
     pub fn keep_failed(&self) {
         lock(&self.frames).entry(current_frame()).or_default().keep = true;
@@ -147,7 +164,6 @@ impl Gate {
     /// Leaves operations as they are, and says how each can be taken back.
     fn leave(&self, done: Vec<Open>) {
         for Open { seq, op, undo, .. } in done.into_iter().rev() {
-            self.not_made(&undo);
             let Some(command) = undo.command() else {
                 let _ = self.write(&Line::Undone { seq, said: "left as it is".into() }, false);
                 continue;

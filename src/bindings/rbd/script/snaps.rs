@@ -50,12 +50,13 @@ pub mod functions {
             |snap_id| Undo::RemoveSnap { snap: snap.clone(), temp: temp.clone(), image_id: image_id.clone(), snap_id };
         // As an image: under a name that only this run can have, until its id is written down.
         let made = rbd.0.change(op, undo(None), |w, step| {
-            if !w.is_live() {
-                return Ok((w.snap_create(&snap)?, undo(None)));
-            }
             let find = |name: &str| -> crate::error::Result<Option<u64>> {
                 Ok(w.rbd().snap_ls(&snap.image, false)?.into_iter().find(|s| s.name == name).map(|s| s.id))
             };
+            if !w.is_live() {
+                w.snap_create(&snap)?;
+                return Ok(((), undo(find(&snap.snap)?)));
+            }
             if find(&snap.snap)?.is_some() {
                 return Err(snap_exists(&snap));
             }

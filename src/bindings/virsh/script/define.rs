@@ -7,7 +7,7 @@
 pub mod functions {
     use crate::bindings::virsh::api::UndefineOpts;
     use crate::bindings::virsh::script::{
-        Virsh, change_domain, change_when, keep_definition, keep_undefined, prepare_definition, without_passwords,
+        Virsh, change, change_domain, keep_definition, keep_undefined, prepare_definition, without_passwords,
     };
     use crate::error::{Error, Kind};
     use crate::host::op::Op;
@@ -70,7 +70,7 @@ pub mod functions {
             _ => op,
         };
         let events = virsh.0.events.clone();
-        let made = virsh.0.change_plain(op, undo, |w, _| {
+        let made = change(&virsh.0, op, undo, |w| {
             if let Ok(other) = w.virsh().dominfo(&name)
                 && other.uuid != uuid
             {
@@ -122,9 +122,12 @@ pub mod functions {
         }
         let undo = keep_undefined(&virsh.0, &info, o.nvram).raise(OP)?;
         let op = Op::destroy(OP, &info.name).with("nvram", o.nvram.then_some(true));
-        // Another run may be faster: its domain is not to come back then.
-        let is_there = |w: &dyn crate::bindings::World| w.virsh().dominfo(&info.uuid).map(drop);
-        change_when(&virsh.0, op, undo, is_there, |w| w.undefine(&info.uuid, &o)).raise(OP)
+        let undone = virsh.0.change(op, Undo::Nothing, |w, step| {
+            // Another run may be faster: its domain is not to come back then.
+            w.virsh().dominfo(&info.uuid)?;
+            Ok((step.effect(undo.clone(), || w.undefine(&info.uuid, &o))?, undo))
+        });
+        undone.raise(OP)
     }
 
     /// Switches the start with the host on or off.
@@ -247,8 +250,8 @@ pub mod functions {
         let before = virsh.0.virsh().dumpxml(domain, true, true).raise(OP)?;
         let info = virsh.0.virsh().dominfo(domain).raise(OP)?;
         let undo = keep_definition(&virsh.0, &info.name, &info.uuid, &before).raise(OP)?;
-        let op = Op::change(OP, &info.name).with("device", xml);
-        virsh.0.change_plain(op, undo, |w, _| w.attach_device(&info.uuid, xml)).raise(OP)
+        let op = Op::change(OP, &info.name).with("device", without_passwords(xml));
+        change(&virsh.0, op, undo, |w| w.attach_device(&info.uuid, xml)).raise(OP)
     }
 
     /// Takes a device away, in the definition and in the running domain.
@@ -266,7 +269,7 @@ pub mod functions {
         let before = virsh.0.virsh().dumpxml(domain, true, true).raise(OP)?;
         let info = virsh.0.virsh().dominfo(domain).raise(OP)?;
         let undo = keep_definition(&virsh.0, &info.name, &info.uuid, &before).raise(OP)?;
-        let op = Op::change(OP, &info.name).with("device", xml);
-        virsh.0.change_plain(op, undo, |w, _| w.detach_device(&info.uuid, xml)).raise(OP)
+        let op = Op::change(OP, &info.name).with("device", without_passwords(xml));
+        change(&virsh.0, op, undo, |w| w.detach_device(&info.uuid, xml)).raise(OP)
     }
 }

@@ -5,7 +5,7 @@
 
 #[rhai::plugin::export_module]
 pub mod functions {
-    use crate::bindings::virsh::script::{Virsh, change_domain, change_state};
+    use crate::bindings::virsh::script::{self, Virsh, agent_command, change_domain};
     use crate::error::Error;
     use crate::helpers::units::parse_duration;
     use crate::helpers::xml::Document;
@@ -176,8 +176,7 @@ pub mod functions {
     pub fn start(virsh: &mut Virsh, domain: &str) -> RhaiResultOf<()> {
         const OP: &str = "virsh.start";
         let info = virsh.0.virsh().dominfo(domain).raise(OP)?;
-        let undo = Undo::Stop { name: info.name.clone(), uuid: info.uuid.clone() };
-        change_state(&virsh.0, Op::change(OP, &info.name), &info, false, undo, |w| w.start(&info.uuid)).raise(OP)
+        script::start(&virsh.0, Op::change(OP, &info.name), &info).raise(OP)
     }
 
     /// Asks a guest to shut down; returns at once.
@@ -195,8 +194,8 @@ pub mod functions {
     pub fn shutdown(virsh: &mut Virsh, domain: &str) -> RhaiResultOf<()> {
         const OP: &str = "virsh.shutdown";
         let info = virsh.0.virsh().dominfo(domain).raise(OP)?;
-        let undo = Undo::Start { name: info.name.clone(), uuid: info.uuid.clone() };
-        change_state(&virsh.0, Op::change(OP, &info.name), &info, true, undo, |w| w.shutdown(&info.uuid)).raise(OP)
+        let undo = Undo::Start { name: info.name.clone(), uuid: info.uuid.clone(), asked: info.id };
+        script::stop(&virsh.0, Op::change(OP, &info.name), &info, undo, |w| w.shutdown(&info.uuid)).raise(OP)
     }
 
     /// Pulls a domain's plug.
@@ -214,8 +213,8 @@ pub mod functions {
     pub fn destroy(virsh: &mut Virsh, domain: &str) -> RhaiResultOf<()> {
         const OP: &str = "virsh.destroy";
         let info = virsh.0.virsh().dominfo(domain).raise(OP)?;
-        let undo = Undo::Start { name: info.name.clone(), uuid: info.uuid.clone() };
-        change_state(&virsh.0, Op::destroy(OP, &info.name), &info, true, undo, |w| w.destroy(&info.uuid)).raise(OP)
+        let undo = Undo::Start { name: info.name.clone(), uuid: info.uuid.clone(), asked: None };
+        script::stop(&virsh.0, Op::destroy(OP, &info.name), &info, undo, |w| w.destroy(&info.uuid)).raise(OP)
     }
 
     /// Asks a guest to boot anew; returns at once.
@@ -303,7 +302,9 @@ pub mod functions {
         const OP: &str = "virsh.qemu_agent_command";
         let time = parse_duration(&timeout.to_string()).raise(OP)?;
         let name = virsh.0.virsh().dominfo(domain).raise(OP)?.name;
-        let op = Op::change(OP, &name).with("command", command);
+        let (shown, arguments) = agent_command(command);
+        let arguments = (!arguments.is_empty()).then_some(arguments);
+        let op = Op::change(OP, &name).with("command", shown).with("arguments", arguments);
         let undo = Undo::Impossible { command: format!("(what the agent of {name} did is not known to zs)") };
         virsh.0.change_plain(op, undo, |w, _| w.qemu_agent_command(domain, command, time)).raise(OP)
     }
