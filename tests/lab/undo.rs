@@ -1,6 +1,7 @@
 //! What is taken back, and what is not this run's to touch.
 
-use crate::site::{POOL, Site, site};
+use crate::site::{POOL, Site, site, wait, zs};
+use std::time::Duration;
 
 fn define(site: &Site, name: &str) {
     let xml = format!(
@@ -30,6 +31,73 @@ fn a_start_that_failed_stops_nobody() {
     is("running");
     site.sh("virsh destroy z-state; virsh undefine z-state");
     assert_eq!(site.state(), before);
+}
+
+/// At each moment of a start: the process that this run has started ends, one that somebody else has started runs on.
+#[test]
+fn a_start_that_was_killed() {
+    let Some(site) = site() else { return };
+    let before = site.state();
+    let state = || site.sh("virsh domstate z-state").trim().to_string();
+    define(&site, "z-state");
+    let script = "virsh.start(\"z-state\"); fail(\"changed my mind\")";
+    let mut others = 0;
+    for n in 1..40 {
+        let fault = format!("point:{n}");
+        let run = site.zs_with(&["-e", script], &[("ZS_FAULT", &fault)]);
+        if run.code == 1 {
+            break;
+        }
+        assert_eq!(run.code, 128 + 9, "{fault}\n{}", run.err);
+        // Where nothing was started, somebody else may start it before the recovery.
+        let theirs = state() == "shut off";
+        if theirs {
+            others += 1;
+            site.sh("virsh start z-state");
+        } else {
+            assert!(["paused", "running"].contains(&state().as_str()), "{fault}: {}", state());
+        }
+        site.zs(&["recover"]).ok();
+        assert_eq!(state(), if theirs { "running" } else { "shut off" }, "{fault}");
+        site.try_sh("virsh destroy z-state");
+    }
+    assert!(others > 3, "{others}");
+
+    // The guest has no system that would obey: it is told that it may still go.
+    site.sh("virsh start z-state");
+    let run = site.zs(&["-e", "virsh.shutdown(\"z-state\"); fail(\"no\")"]).refused("failed", 1);
+    assert!(run.err.contains("left behind:") && run.err.contains("virsh start z-state"), "{}", run.err);
+    assert_eq!(state(), "running");
+    site.zs(&["-y", "-e", "virsh.destroy(\"z-state\"); fail(\"no\")"]).refused("failed", 1);
+    assert_eq!(state(), "running");
+    site.sh("virsh destroy z-state; virsh undefine z-state");
+    assert_eq!(site.state(), before);
+}
+
+/// librbd has moved the image to its trash then, and hides it there.
+#[test]
+fn a_removal_that_was_killed() {
+    let Some(site) = site() else { return };
+    let before = site.state();
+    let raw = site.dir.join("cache/z-removal.raw");
+    site.sh(&format!("head -c 16M /dev/urandom >{}", raw.display()));
+    let import = format!("rbd.import(\"{}\", \"{POOL}/z-removal\", #{{ object_size: 4096 }})", raw.display());
+    let hidden = || site.sh(&format!("rados --id admin -p {POOL} listomapkeys rbd_trash 2>/dev/null || true"));
+    let mut cut = 0;
+    for _ in 0..2 {
+        let mut child = zs().args(["-e", &format!("{import}; fail(\"no\")")]).spawn().expect("zs");
+        while hidden().trim().is_empty() && child.try_wait().expect("a child").is_none() {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        child.kill().expect("killed");
+        wait(child);
+        cut += usize::from(!hidden().trim().is_empty());
+        site.zs(&["recover"]).ok();
+        assert_eq!(hidden().trim(), "");
+        assert_eq!(site.state(), before);
+    }
+    assert!(cut > 0, "no removal was cut short");
+    std::fs::remove_file(raw).expect("removed");
 }
 
 #[test]
