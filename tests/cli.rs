@@ -1,0 +1,90 @@
+//! The command line, without a site: what scripts end with, and how their errors are shown.
+
+use std::process::{Command, Stdio};
+
+struct Run {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+fn zs(args: &[&str]) -> Run {
+    let state = tempfile::tempdir().expect("a directory");
+    let o = Command::new(env!("CARGO_BIN_EXE_zs"))
+        .args(args)
+        .env("ZS_STATE_DIR", state.path())
+        .env("ZS_CONFIG", "/dev/null")
+        .stdin(Stdio::null())
+        .output()
+        .expect("zs runs");
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    Run { code: o.status.code().unwrap_or(-1), out: text(o.stdout), err: text(o.stderr) }
+}
+
+#[test]
+fn exit_ends_the_script_wherever_it_is() {
+    for code in [
+        "exit(3); 5",
+        "transaction(|| exit(3)); 5",
+        "transaction(|| transaction(|| exit(3))); 5",
+        "parallel([1, 3, 2], |x| if x == 3 { exit(x) }); 5",
+        "fn f() { transaction(|| exit(3)); } f(); 5",
+        "try { transaction(|| exit(3)); } catch { } 5",
+    ] {
+        let run = zs(&["-e", code]);
+        assert_eq!((run.code, run.out.trim()), (0, "3"), "{code}: {}", run.err);
+    }
+}
+
+#[test]
+fn errors_in_closures_show_their_line() {
+    for (code, caret, hint) in [
+        ("transaction(|| {\n    let a = 1;\n    rbd.inof(\"p/a\")\n});", "3 |     rbd.inof(", "did you mean `info`?"),
+        (
+            "parallel([1], |x| {\n    fail(#{ kind: \"busy\", message: \"m\", hint: \"wait\" })\n});",
+            "2 |     fail(",
+            "wait",
+        ),
+        (
+            "fn f() {\n    fail(\"deep\")\n}\ntransaction(|| parallel([1, 2], |x| f()));",
+            "2 |     fail(",
+            "error[failed]",
+        ),
+    ] {
+        let run = zs(&["-e", code]);
+        assert_eq!(run.code, 1, "{}", run.err);
+        assert!(run.err.contains(caret) && run.err.contains(hint) && run.err.contains('^'), "{}", run.err);
+    }
+    // Caught, they are maps as any other, whatever they were to Rhai.
+    for code in ["transaction(|| 1 / 0)", "transaction(|| [1][2])", "parallel([1], |x| nobody(x))"] {
+        let run = zs(&["-e", &format!("try {{ {code} }} catch (e) {{ return e.kind + e.op + e.subject; }}")]);
+        assert!(run.code == 0 && ["failed", "invalid"].contains(&run.out.trim()), "{code}: {} {}", run.out, run.err);
+    }
+}
+
+#[test]
+fn a_bug_is_an_error() {
+    for code in ["sleep(0.0/0.0)", "names.expand(\"a{00000000000000000000000000000001..2}\")"] {
+        let run = zs(&["-e", code]);
+        assert!(run.code == 1 && run.err.contains("error[") && !run.err.contains("panicked"), "{code}: {}", run.err);
+    }
+}
+
+#[test]
+fn json_is_all_there_is_on_stdout() {
+    for args in [
+        &["--json", "doc", "rbd.info"][..],
+        &["--json", "doc"],
+        &["--json", "scripts"],
+        &["--json", "clone.rhai", "--help"],
+        &["--json", "-e", "print(1); 2"],
+        &["--json", "no-such.rhai"],
+    ] {
+        let run = zs(args);
+        assert!(!run.out.is_empty(), "{args:?}");
+        for line in run.out.lines() {
+            let event: serde_json::Value = serde_json::from_str(line).expect("JSON");
+            assert!(event["event"].is_string(), "{args:?}: {line}");
+        }
+    }
+}
