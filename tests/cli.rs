@@ -88,3 +88,48 @@ fn json_is_all_there_is_on_stdout() {
         }
     }
 }
+
+/// What zs says to a person at a terminal who types `keys`, or sends a signal, once the question is there.
+fn at_a_question(answer: impl FnOnce(&mut std::process::ChildStdin, i32)) -> Run {
+    let state = tempfile::tempdir().expect("a directory");
+    let zs = format!("echo pid=$$; exec {} -e 'confirm(\"sure?\")'", env!("CARGO_BIN_EXE_zs"));
+    let mut child = Command::new("script")
+        .args(["-qefc", &zs, "/dev/null"])
+        .env("ZS_STATE_DIR", state.path())
+        .env("ZS_CONFIG", "/dev/null")
+        .env("SHELL", "/bin/sh")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("script, of util-linux, runs");
+    let (mut keys, mut screen) = (child.stdin.take().expect("piped"), child.stdout.take().expect("piped"));
+    let (mut text, mut buf) = (String::new(), [0; 256]);
+    let mut read = |text: &mut String| {
+        let n = std::io::Read::read(&mut screen, &mut buf).unwrap_or(0);
+        text.push_str(&String::from_utf8_lossy(&buf[..n]));
+        n > 0
+    };
+    while !text.contains("[y/N]") && read(&mut text) {}
+    let pid = text.split_once("pid=").and_then(|(_, rest)| rest.lines().next()?.trim().parse().ok()).expect("a pid");
+    let begun = std::time::Instant::now();
+    answer(&mut keys, pid);
+    while read(&mut text) {}
+    let code = child.wait().expect("ended").code().unwrap_or(-1);
+    assert!(begun.elapsed().as_secs() < 10, "{text}");
+    Run { code, out: text.clone(), err: text }
+}
+
+#[test]
+fn questions_can_be_answered_and_interrupted() {
+    use nix::sys::signal::{Signal, kill};
+    use std::io::Write;
+    let typed = |text: &'static str| at_a_question(move |keys, _| keys.write_all(text.as_bytes()).expect("typed"));
+    let run = typed("y\n");
+    assert_eq!(run.code, 0, "{}", run.out);
+    let run = typed("\n");
+    assert!(run.code == 3 && run.err.contains("you said no"), "{}", run.err);
+    let run = typed("\x03");
+    assert!(run.code == 130 && run.err.contains("error[interrupted]"), "{}", run.err);
+    let run = at_a_question(|_, pid| kill(nix::unistd::Pid::from_raw(pid), Signal::SIGTERM).expect("sent"));
+    assert!(run.code == 130 && run.err.contains("error[interrupted]"), "{}", run.err);
+}
