@@ -241,11 +241,17 @@ fn run(cli: &Cli, events: &Arc<Events>, source: Source, args: Vec<String>, is_ev
 fn misplaced<'a>(script: &str, args: &'a [String]) -> Option<&'a str> {
     const OURS: [&str; 3] = ["-n", "--dry-run", "--read-only"];
     let before_dashes = args.iter().take_while(|a| *a != "--");
-    before_dashes.map(String::as_str).find(|a| {
-        OURS.contains(a) && {
-            let name = a.trim_start_matches('-');
-            !script.contains(&format!("name: \"{name}\"")) && !script.contains(&format!("short: \"{name}\""))
-        }
+    let mut ours = before_dashes.map(String::as_str).filter(|a| OURS.contains(a)).peekable();
+    ours.peek()?;
+    // As the declaration may be written: with blanks or none, keys and values in quotes of any kind.
+    let bare: String = script.chars().filter(|c| !c.is_whitespace() && !matches!(c, '"' | '`')).collect();
+    let declares = |key: &str, name: &str| {
+        let text = format!("{key}:{name}");
+        bare.match_indices(&text).any(|(at, _)| bare[at + text.len()..].starts_with([',', '}']))
+    };
+    ours.find(|a| {
+        let name = a.trim_start_matches('-');
+        !declares("name", name) && !declares("short", name)
     })
 }
 
@@ -456,4 +462,22 @@ fn recover_all(cli: &Cli, events: &Arc<Events>) -> Result<u8> {
         return Err(e);
     }
     Ok(if left { Kind::Failed.exit_code() } else { 0 })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::misplaced;
+
+    #[test]
+    fn options_in_the_wrong_place() {
+        let args = |list: &[&str]| list.iter().map(|s| s.to_string()).collect::<Vec<_>>();
+        assert_eq!(misplaced("", &args(&["a", "-n"])), Some("-n"));
+        assert_eq!(misplaced("", &args(&["a", "--", "-n"])), None);
+        for declared in ["#{ name: \"dry-run\", help: \"\" }", "#{name:`dry-run`}", "#{ \"name\" : \"dry-run\" }"] {
+            assert_eq!(misplaced(declared, &args(&["--dry-run"])), None, "{declared}");
+            assert_eq!(misplaced(declared, &args(&["--dry-run", "--read-only"])), Some("--read-only"));
+        }
+        assert_eq!(misplaced("#{ short: \"n\" }", &args(&["-n"])), None);
+        assert_eq!(misplaced("#{ name: \"nnn\" }", &args(&["-n"])), Some("-n"));
+    }
 }

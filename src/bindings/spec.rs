@@ -173,9 +173,6 @@ impl Cancel {
     pub fn set(&self) {
         self.0.store(true, Ordering::SeqCst);
     }
-    pub fn clear(&self) {
-        self.0.store(false, Ordering::SeqCst);
-    }
     pub fn is_set(&self) -> bool {
         self.0.load(Ordering::SeqCst) && !SHIELDED.get()
     }

@@ -46,6 +46,7 @@ fn known(map: &Map, keys: &[&str], what: &str) -> Result<()> {
 pub fn parse(script: &str, spec: &Map, args: &[String], color: bool) -> Result<Parsed> {
     known(spec, &["about", "positional", "options", "examples"], "args.parse")?;
     let (positional, options) = (maps(spec, "positional")?, maps(spec, "options")?);
+    declared(&positional, &options)?;
     let command = command(script, spec, &positional, &options)?.color(if color {
         clap::ColorChoice::Always
     } else {
@@ -92,6 +93,58 @@ pub fn parse(script: &str, spec: &Map, args: &[String], color: bool) -> Result<P
     Ok(Parsed::Values(values))
 }
 
+/// What clap takes for a bug of the program, and says by a panic.
+fn declared(positional: &[Map], options: &[Map]) -> Result<()> {
+    let bad = |name: &str, why: &str| Err(Error::invalid(why).op("args.parse").subject(name));
+    let (mut names, mut shorts) = (vec!["help".to_string()], vec!["h".to_string()]);
+    for p in positional.iter().chain(options) {
+        // Without a name it has an error of its own.
+        let Some(name) = text(p, "name") else { continue };
+        let word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+        if !name.starts_with(|c: char| c.is_ascii_alphanumeric()) || !name.chars().all(word) {
+            return bad(&name, "is not a name for an argument: letters, digits, `-`, `_`");
+        }
+        // As the values are called in the map.
+        let key = name.replace('-', "_");
+        if names.contains(&key) {
+            return bad(&name, "is declared twice; `help` is always there");
+        }
+        names.push(key);
+    }
+    for o in options {
+        if o.contains_key("choices") && !o.contains_key("value") {
+            return bad(
+                &text(o, "name").unwrap_or_default(),
+                "has `choices` and no `value`: a flag has nothing to choose",
+            );
+        }
+        let Some(short) = text(o, "short") else { continue };
+        if short.chars().count() != 1 || !short.chars().all(|c| c.is_ascii_alphanumeric()) {
+            return bad(&short, "`short` is one letter or digit");
+        }
+        if shorts.contains(&short) {
+            return bad(&short, "`short` is declared twice; `-h` is always there");
+        }
+        shorts.push(short);
+    }
+    let mut optional = false;
+    for (at, p) in positional.iter().enumerate() {
+        let name = text(p, "name").unwrap_or_default();
+        if flag(p, "many") && at + 1 < positional.len() {
+            return bad(&name, "only the last positional argument can be `many`");
+        }
+        if optional && is_required(p) {
+            return bad(&name, "a required argument cannot follow one that may be left out");
+        }
+        optional = !is_required(p);
+    }
+    Ok(())
+}
+
+fn is_required(positional: &Map) -> bool {
+    positional.get("required").is_none_or(|r| r.as_bool().unwrap_or(true)) && !positional.contains_key("default")
+}
+
 fn command(script: &str, spec: &Map, positional: &[Map], options: &[Map]) -> Result<Command> {
     let mut command = Command::new(script.to_string())
         .bin_name(format!("zs {script}"))
@@ -110,7 +163,7 @@ fn command(script: &str, spec: &Map, positional: &[Map], options: &[Map]) -> Res
         let name = name_of(p, "a positional argument")?;
         known(p, POSITIONAL_KEYS, &name)?;
         let many = flag(p, "many");
-        let required = p.get("required").is_none_or(|r| r.as_bool().unwrap_or(true)) && !p.contains_key("default");
+        let required = is_required(p);
         let mut arg = Arg::new(name.clone()).value_name(name.to_uppercase()).required(required);
         arg = arg.help(text(p, "help").unwrap_or_default());
         arg = if many { arg.action(ArgAction::Append).num_args(1..) } else { arg.action(ArgAction::Set) };
@@ -143,7 +196,7 @@ fn usage(script: &str, positional: &[Map], options: &[Map]) -> String {
     for p in positional {
         let name = text(p, "name").unwrap_or_default().to_uppercase();
         let dots = if flag(p, "many") { "..." } else { "" };
-        let required = p.get("required").is_none_or(|r| r.as_bool().unwrap_or(true)) && !p.contains_key("default");
+        let required = is_required(p);
         usage.push_str(&if required { format!(" {name}{dots}") } else { format!(" [{name}]{dots}") });
     }
     usage
@@ -178,4 +231,35 @@ fn typed(kind: Option<&str>, value: &str) -> Result<Dynamic> {
         Some("mac") => super::net::mac(value)?.into(),
         Some(other) => return Err(Error::invalid(format!("there is no kind of argument `{other}`"))),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// clap panics over each of these.
+    #[test]
+    fn declarations_that_cannot_be() {
+        let engine = rhai::Engine::new();
+        let parsed = |spec: &str| parse("s", &engine.eval::<Map>(spec).expect("a map"), &[], false);
+        for bad in [
+            "#{ options: [#{ name: \"help\" }] }",
+            "#{ options: [#{ name: \"a\", short: \"h\" }] }",
+            "#{ options: [#{ name: \"a\" }, #{ name: \"a\" }] }",
+            "#{ options: [#{ name: \"a\", short: \"x\" }, #{ name: \"b\", short: \"x\" }] }",
+            "#{ options: [#{ name: \"a-b\" }], positional: [#{ name: \"a_b\", required: false }] }",
+            "#{ options: [#{ name: \"--a\" }] }",
+            "#{ options: [#{ name: \"\" }] }",
+            "#{ options: [#{ name: \"a\", choices: [\"x\"] }] }",
+            "#{ positional: [#{ name: \"a\", many: true, required: false }, #{ name: \"b\", required: false }] }",
+            "#{ positional: [#{ name: \"a\", required: false }, #{ name: \"b\" }] }",
+        ] {
+            let e = parsed(bad).err().unwrap_or_else(|| panic!("{bad}"));
+            assert_eq!((e.kind, e.op.as_str()), (crate::error::Kind::Invalid, "args.parse"), "{bad}: {e}");
+        }
+        assert!(
+            parsed("#{ options: [#{ name: \"a\", short: \"x\" }], positional: [#{ name: \"b\", required: false }] }")
+                .is_ok()
+        );
+    }
 }

@@ -293,12 +293,15 @@ impl Gate {
             id,
             snaps,
         };
+        // Before the intent: who could not even look has begun nothing, and has nothing to take back.
+        self.rights.check(&op.op, &op.subject)?;
+        if self.world.rbd().exists(image).map_err(|e| e.op(&op.op).subject(&op.subject))? {
+            return Err(Error::exists("there is an image of this name")
+                .op(&op.op)
+                .subject(image)
+                .hint(format!("choose another name, or look at it: zs -e 'rbd.info(\"{image}\")'")));
+        }
         let made = self.change(op, undo(None, vec![]), |world, step| {
-            if world.rbd().exists(image)? {
-                return Err(Error::exists("there is an image of this name")
-                    .subject(image)
-                    .hint(format!("choose another name, or look at it: zs -e 'rbd.info(\"{image}\")'")));
-            }
             if !world.is_live() {
                 make(world, image, step)?;
                 let info = world.rbd().info(image)?;

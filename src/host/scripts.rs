@@ -89,9 +89,10 @@ pub fn text_of(name: &str) -> Option<String> {
         Some(inner) => STDLIB.get_file(inner),
         None => SCRIPTS.get_file(name),
     };
-    match std::fs::read_to_string(name) {
-        Ok(text) => Some(text),
-        Err(_) => built_in?.contents_utf8().map(String::from),
+    match built_in {
+        Some(file) => file.contents_utf8().map(String::from),
+        // A pipe gives its text once.
+        None => std::fs::read_to_string(Path::new(name).is_file().then_some(name)?).ok(),
     }
 }
 
@@ -127,15 +128,4 @@ pub fn list(dirs: &[PathBuf]) -> Vec<Listed> {
     }
     all.sort_by(|a, b| a.name.cmp(&b.name));
     all
-}
-
-/// The built-in modules, for `zs check` and the reference: name and text.
-pub fn stdlib() -> Vec<Source> {
-    STDLIB
-        .files()
-        .filter_map(|f| {
-            let stem = f.path().with_extension("");
-            Some(Source { name: format!("std/{}", stem.display()), text: f.contents_utf8()?.into(), dir: None })
-        })
-        .collect()
 }

@@ -241,6 +241,9 @@ impl Read for Site {
     fn pool_get(&self, pool: &str, variable: &str) -> Result<Value> {
         let p = self.pooled(pool)?;
         if let Some(v) = p.variables.get(variable) {
+            if FLAGS.iter().any(|(flag, _)| *flag == variable) {
+                return Ok(matches!(v.as_str(), "true" | "1" | "yes").into());
+            }
             return Ok(v.parse::<i64>().map_or_else(|_| v.clone().into(), Value::from));
         }
         match variable {
@@ -249,8 +252,7 @@ impl Read for Site {
             "pg_num" | "pgp_num" => Ok(p.pool.pg_num.into()),
             _ => match (self.base(), &p.base) {
                 (Some(base), Some(name)) => base.pool_get(name, variable),
-                _ if variable == "all" || VARIABLES.contains(&variable) => Ok(Value::Null),
-                _ => Err(no_variable(pool, variable)),
+                _ => fresh(pool, variable),
             },
         }
     }
@@ -276,6 +278,42 @@ impl Read for Site {
             self.ceph.users.get(&name, || Ok(base.iter().find(|a| a.entity == name).cloned())).transpose()
         };
         names.into_iter().filter_map(one).collect()
+    }
+}
+
+/// The flags of a pool, as they are until somebody sets them.
+const FLAGS: [(&str, bool); 9] = [
+    ("bulk", false),
+    ("hashpspool", true),
+    ("nodeep-scrub", false),
+    ("nodelete", false),
+    ("nopgchange", false),
+    ("noscrub", false),
+    ("nosizechange", false),
+    ("use_gmt_hitset", true),
+    ("write_fadvise_dontneed", false),
+];
+
+/// What `osd pool get` says of a replicated pool of which nothing was set.
+fn fresh(pool: &str, variable: &str) -> Result<Value> {
+    const TIERS: [&str; 6] = ["hit_set_", "target_max_", "cache_", "min_read_", "min_write_", "allow_ec_overwrites"];
+    if let Some((_, on)) = FLAGS.iter().find(|(flag, _)| *flag == variable) {
+        return Ok((*on).into());
+    }
+    match variable {
+        "all" => Ok(FLAGS.iter().map(|(flag, on)| (flag.to_string(), Value::from(*on))).collect()),
+        "crush_rule" => Ok("replicated_rule".into()),
+        "fast_read" => Ok(0.into()),
+        "pg_autoscale_mode" => Ok("on".into()),
+        v if !VARIABLES.contains(&v) || v == "pgp_num_actual" => Err(no_variable(pool, v)),
+        v if TIERS.iter().any(|t| v.starts_with(t)) => {
+            let why = format!("pool '{pool}' is not a tier pool: variable not applicable");
+            Err(Error::invalid(why).subject(pool).code(libc::EACCES))
+        }
+        v => {
+            let why = format!("option '{v}' is not set on pool '{pool}'");
+            Err(Error::not_found(why).subject(pool).code(libc::ENOENT))
+        }
     }
 }
 

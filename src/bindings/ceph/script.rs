@@ -122,6 +122,38 @@ pub mod functions {
         to_value(ceph.0.ceph().query(&json!({ "prefix": "df" })).raise("ceph.df")?)
     }
 
+    /// Tells which releases the daemons run.
+    ///
+    /// # Returns
+    /// The map of `ceph versions`: by kind of daemon (`mon`, `mgr`, `osd`, …, `overall`) how many run which.
+    /// # Errors
+    /// `unreachable`; `denied`.
+    /// # Example
+    /// ```rhai
+    /// ceph.versions().overall.keys()
+    /// ```
+    /// Implements: versions (ceph versions)
+    #[rhai_fn(name = "versions", pure, return_raw)]
+    pub fn versions(ceph: &mut Ceph) -> RhaiResultOf<Dynamic> {
+        to_value(ceph.0.ceph().query(&json!({ "prefix": "versions" })).raise("ceph.versions")?)
+    }
+
+    /// Shows where the OSDs stand in the CRUSH map, and which are up.
+    ///
+    /// # Returns
+    /// The map of `ceph osd tree --format json`: `nodes` (maps: `id`, `name`, `type`, `children`, `status`, …), `stray`.
+    /// # Errors
+    /// `unreachable`; `denied`.
+    /// # Example
+    /// ```rhai
+    /// ceph.osd_tree().nodes.filter(|n| n.type == "osd").map(|n| n.status)
+    /// ```
+    /// Implements: osd tree (ceph osd tree)
+    #[rhai_fn(name = "osd_tree", pure, return_raw)]
+    pub fn osd_tree(ceph: &mut Ceph) -> RhaiResultOf<Dynamic> {
+        to_value(ceph.0.ceph().query(&json!({ "prefix": "osd tree" })).raise("ceph.osd_tree")?)
+    }
+
     /// Does any monitor or manager command and gives its JSON. Commands that the cluster's own table calls writing go
     /// through the gate.
     ///
@@ -270,7 +302,8 @@ pub mod functions {
         const OP: &str = "ceph.pool.set";
         let value = value.to_string();
         let was = pools.0.ceph().pool_get(pool, variable).map(|v| v.to_string()).unwrap_or_default();
-        let undo = Undo::Impossible { command: format!("ceph osd pool set {pool} {variable} {was}") };
+        let before = if was.is_empty() { "0 (or `unset`: it was not set)" } else { &was };
+        let undo = Undo::Impossible { command: format!("ceph osd pool set {pool} {variable} {before}") };
         let op = Op::change(OP, pool).with("variable", variable).with("value", &value).with("was", &was);
         // Ceph itself wants two words for a single copy of everything.
         let effect = if variable == "size" && value == "1" { Effect::Destroy } else { Effect::Change };

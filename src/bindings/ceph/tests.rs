@@ -100,6 +100,12 @@ fn pools() {
         assert_eq!(s.pool_get(pool, "size").expect("size"), 1);
         fails(s.pool_set(pool, "bogus", "1"), Kind::Invalid, pool);
         fails(s.pool_get(pool, "bogus"), Kind::Invalid, pool);
+        fails(s.pool_get(pool, "compression_mode"), Kind::NotFound, pool);
+        fails(s.pool_get(pool, "hit_set_type"), Kind::Invalid, pool);
+        assert_eq!(s.pool_get(pool, "nodelete").expect("a flag"), false);
+        s.pool_set(pool, "nodelete", "1").expect("set");
+        assert_eq!(s.pool_get(pool, "nodelete").expect("a flag"), true);
+        s.pool_set(pool, "nodelete", "false").expect("set");
         assert_eq!(s.pool_stats(pool).expect("stats").objects, 0);
 
         s.application_enable(pool, "rbd").expect("application");

@@ -196,6 +196,8 @@ pub trait Write: Read {
     fn resize(&self, image: &ImageSpec, size: u64, allow_shrink: bool, p: &Progress) -> Result<()>;
     /// `rbd rm`. Verified by listing: librbd says "not found" of images that exist when the pool is full.
     fn remove(&self, image: &ImageSpec, p: &Progress) -> Result<()>;
+    /// `rbd feature enable`, or `disable`. Invalid when one is so already, or does not go with the others.
+    fn update_features(&self, image: &ImageSpec, features: &[String], on: bool) -> Result<()>;
     fn flatten(&self, image: &ImageSpec, p: &Progress) -> Result<()>;
     fn snap_create(&self, snap: &SnapSpec) -> Result<()>;
     fn snap_rm(&self, snap: &SnapSpec) -> Result<()>;

@@ -3,8 +3,14 @@
 use crate::error::{Error, Result, nearest};
 
 pub const LAYERING: u64 = 1 << 0;
-const STRIPINGV2: u64 = 1 << 1;
+pub const STRIPINGV2: u64 = 1 << 1;
+const EXCLUSIVE_LOCK: u64 = 1 << 2;
+const OBJECT_MAP: u64 = 1 << 3;
 pub const FAST_DIFF: u64 = 1 << 4;
+const DEEP_FLATTEN: u64 = 1 << 5;
+const JOURNALING: u64 = 1 << 6;
+/// Those that librbd can switch on an image that is there; `deep-flatten` can only be taken away.
+const CHANGEABLE: u64 = EXCLUSIVE_LOCK | OBJECT_MAP | FAST_DIFF | JOURNALING;
 pub const DATA_POOL: u64 = 1 << 7;
 const OPERATIONS: u64 = 1 << 8;
 const MIGRATING: u64 = 1 << 9;
@@ -56,6 +62,39 @@ pub fn askable(bits: u64) -> u64 {
     bits & !(STRIPINGV2 | DATA_POOL | OPERATIONS | MIGRATING | NON_PRIMARY | DIRTY_CACHE)
 }
 
+/// What `rbd feature enable` (or, not `on`, `disable`) makes of an image's features, by librbd's rules.
+pub fn updated(now: u64, names_: &[String], on: bool) -> Result<u64> {
+    let asked = bits(names_)?;
+    let invalid =
+        |why: &str, bits: u64| Error::invalid(format!("{why}: {}", names(bits).join(", "))).code(libc::EINVAL);
+    let changeable = CHANGEABLE | if on { 0 } else { DEEP_FLATTEN };
+    match (asked & !changeable, on) {
+        (0, _) => {}
+        (n, true) => return Err(invalid("cannot be enabled on an image that is there", n)),
+        (n, false) => return Err(invalid("cannot be disabled", n)),
+    }
+    match (asked & now, asked & !now) {
+        (n, _) if on && n != 0 => return Err(invalid("is enabled already", n)),
+        (_, n) if !on && n != 0 => return Err(invalid("is disabled already", n)),
+        _ => {}
+    }
+    if on {
+        // librbd keeps these two together.
+        let asked = if asked & (OBJECT_MAP | FAST_DIFF) != 0 { asked | OBJECT_MAP | FAST_DIFF } else { asked };
+        let new = now | asked;
+        if new & EXCLUSIVE_LOCK == 0 {
+            return Err(invalid("needs exclusive-lock", asked));
+        }
+        return Ok(new);
+    }
+    let asked = if asked & (OBJECT_MAP | FAST_DIFF) != 0 { asked | OBJECT_MAP | FAST_DIFF } else { asked };
+    let new = now & !asked;
+    match new & (OBJECT_MAP | FAST_DIFF | JOURNALING) {
+        n if n != 0 && new & EXCLUSIVE_LOCK == 0 => Err(invalid("exclusive-lock is needed by", n)),
+        _ => Ok(new),
+    }
+}
+
 /// The image flags by name.
 pub fn flags(bits: u64) -> Vec<String> {
     let known = [(1, "object map invalid"), (2, "fast diff invalid")];
@@ -65,6 +104,28 @@ pub fn flags(bits: u64) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn switching() {
+        let list = |l: &[&str]| l.iter().map(|s| s.to_string()).collect::<Vec<_>>();
+        let switch = |now: &[&str], what: &[&str], on| {
+            updated(bits(&list(now)).expect("features"), &list(what), on).map(names).map_err(|e| e.message)
+        };
+        assert_eq!(switch(&["layering"], &["exclusive-lock"], true), Ok(list(&["layering", "exclusive-lock"])));
+        assert_eq!(
+            switch(&["layering", "exclusive-lock"], &["object-map"], true),
+            Ok(list(&["layering", "exclusive-lock", "object-map", "fast-diff"]))
+        );
+        assert_eq!(switch(&DEFAULT, &["fast-diff"], false), Ok(list(&["layering", "exclusive-lock", "deep-flatten"])));
+        assert_eq!(switch(&DEFAULT, &["exclusive-lock", "object-map"], false), Ok(list(&["layering", "deep-flatten"])));
+        assert!(switch(&DEFAULT, &["exclusive-lock"], false).is_err());
+        assert!(switch(&["layering"], &["object-map"], true).is_err());
+        assert!(switch(&["layering"], &["deep-flatten"], true).is_err());
+        assert!(switch(&DEFAULT, &["layering"], false).is_err());
+        assert!(
+            switch(&DEFAULT, &["object-map"], true).is_err() && switch(&["layering"], &["journaling"], false).is_err()
+        );
+    }
 
     #[test]
     fn there_and_back() {

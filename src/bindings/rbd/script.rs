@@ -8,6 +8,7 @@
 
 mod change;
 mod make;
+mod purge;
 mod read;
 mod snaps;
 
@@ -101,6 +102,7 @@ pub fn register(engine: &mut rhai::Engine) {
         rhai::exported_module!(make::functions),
         rhai::exported_module!(change::functions),
         rhai::exported_module!(snaps::functions),
+        rhai::exported_module!(purge::functions),
     ] {
         engine.register_global_module(module.into());
     }

@@ -251,6 +251,66 @@ fn the_trash() {
 }
 
 #[test]
+fn features_come_and_go() {
+    on_each(|s, pool| {
+        let a = ImageSpec::new(pool, "a");
+        let list = |l: &[&str]| l.iter().map(|s| s.to_string()).collect::<Vec<_>>();
+        let features = || Read::info(s, &a).expect("info").features;
+        fails(s.update_features(&a, &list(&["object-map"]), true), Kind::NotFound, &a.to_string());
+        Write::create(s, &a, MIB, &small()).expect("create");
+        s.update_features(&a, &list(&["deep-flatten", "object-map"]), false).expect("disable");
+        assert_eq!(features(), ["layering", "exclusive-lock"]);
+        fails(s.update_features(&a, &list(&["deep-flatten"]), true), Kind::Invalid, &a.to_string());
+        fails(s.update_features(&a, &list(&["exclusive-lock"]), true), Kind::Invalid, &a.to_string());
+        s.update_features(&a, &list(&["fast-diff"]), true).expect("enable");
+        assert_eq!(features(), ["layering", "exclusive-lock", "object-map", "fast-diff"]);
+        fails(s.update_features(&a, &list(&["exclusive-lock"]), false), Kind::Invalid, &a.to_string());
+        let all = list(&["exclusive-lock", "object-map", "fast-diff"]);
+        s.update_features(&a, &all, false).expect("disable");
+        assert_eq!(features(), ["layering"]);
+        assert_eq!(Read::info(s, &a).expect("info").flags, [""; 0]);
+    });
+}
+
+/// A snapshot that is not there is that first, whatever its new name.
+#[test]
+fn renaming_no_snapshot() {
+    on_each(|s, pool| {
+        let a = ImageSpec::new(pool, "a");
+        Write::create(s, &a, MIB, &small()).expect("create");
+        s.snap_create(&a.at("taken")).expect("snapshot");
+        fails(s.snap_rename(&a.at("none"), "taken"), Kind::NotFound, &a.at("none").to_string());
+    });
+}
+
+/// Stripes that do not fit into new objects are not taken along.
+#[test]
+fn stripes_of_copies() {
+    on_each(|s, pool| {
+        let image = |n: &str| ImageSpec::new(pool, n);
+        let striped = ImageOpts { stripe_unit: Some(65536), stripe_count: Some(4), ..small() };
+        Write::create(s, &image("a"), 4 * MIB, &striped).expect("create");
+        let layout = |n: &str| {
+            let i = Read::info(s, &image(n)).expect("info");
+            (i.object_size, i.stripe_unit, i.stripe_count, i.features.contains(&"striping".to_string()))
+        };
+        assert_eq!(layout("a"), (MIB, 65536, 4, true));
+        s.copy(&(&image("a")).into(), &image("b"), &ImageOpts::default(), &none()).expect("copy");
+        assert_eq!(layout("b"), (MIB, 65536, 4, true));
+        let o = ImageOpts { object_size: Some(2 * MIB), ..ImageOpts::default() };
+        s.copy(&(&image("a")).into(), &image("c"), &o, &none()).expect("copy");
+        assert_eq!(layout("c"), (2 * MIB, 2 * MIB, 1, false));
+        s.deep_copy(&(&image("a")).into(), &image("d"), &o, &none()).expect("deep copy");
+        assert_eq!(layout("d"), (2 * MIB, 2 * MIB, 1, false));
+        s.snap_create(&image("a").at("s")).expect("snapshot");
+        s.clone_image(&image("a").at("s"), &image("e"), &ImageOpts::default()).expect("clone");
+        assert_eq!(layout("e"), (MIB, 65536, 4, true));
+        s.clone_image(&image("a").at("s"), &image("f"), &o).expect("clone");
+        assert_eq!(layout("f"), (2 * MIB, 2 * MIB, 1, false));
+    });
+}
+
+#[test]
 fn metadata_and_locks() {
     on_each(|s, pool| {
         let a = ImageSpec::new(pool, "a");

@@ -8,7 +8,7 @@ pub mod functions {
     use crate::error::{Error, Kind};
     use crate::helpers::script::{duration, pause, seconds};
     use crate::host::engine::host_of;
-    use crate::host::parallel::{Options as ParallelOptions, call, parallel as run_parallel};
+    use crate::host::parallel::{Options as ParallelOptions, parallel as run_parallel, transaction as run_transaction};
     use crate::host::values::{Raise, RhaiResultOf, error_of, options, throw};
     use rhai::{Array, Dynamic, FnPtr, Map, NativeCallContext};
     use std::time::Instant;
@@ -42,8 +42,8 @@ pub mod functions {
     /// ```
     #[rhai_fn(name = "transaction", return_raw)]
     pub fn transaction(ctx: NativeCallContext, callback: FnPtr) -> RhaiResultOf<Dynamic> {
-        let later = |f: &FnPtr| call(&ctx, f, ()).map(|_| ());
-        host_of(&ctx)?.gate.transaction(false, &later, || call(&ctx, &callback, ())).map_err(throw)
+        let host = host_of(&ctx)?;
+        run_transaction(&ctx, &host, false, false, &callback, ()).map_err(|e| e.throw())?.go_on()
     }
 
     /// Puts a closure off to the end of the transaction, good or bad; the last one first.

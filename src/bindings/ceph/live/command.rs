@@ -1,8 +1,9 @@
 //! Monitor and manager commands.
 
 use super::super::parse::{self, Command};
+use super::connect::MON_TIMEOUT;
 use crate::bindings::live::Live;
-use crate::error::{Error, Result, nearest};
+use crate::error::{Error, Kind, Result, nearest};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -72,10 +73,18 @@ impl Live {
             Err(errno) => {
                 let e = self.ceph_error(errno, subject);
                 Err(match errno.0 {
-                    libc::EACCES => {
+                    // Commands never get as far as the OSDs.
+                    libc::ETIMEDOUT => {
+                        let who = if mgr { "manager" } else { "monitor" };
+                        let message = format!("no {who} answered in {MON_TIMEOUT} s; whether it was done is unknown");
+                        Error { message, ..e }
+                    }
+                    libc::EACCES if status.is_empty() || status.starts_with("access denied") => {
                         let message = format!("{} may not `ceph {words}`", self.ceph_user());
                         Error { message, ..e }.hint("client.admin may: `zs --ceph-id admin …`")
                     }
+                    // "pool is not a tier pool: variable not applicable".
+                    libc::EACCES => Error { message: status, kind: Kind::Invalid, ..e },
                     _ if !status.is_empty() => Error { message: status, ..e },
                     _ => e,
                 })

@@ -2,6 +2,7 @@
 
 use super::super::parse;
 use super::super::sys::{Errno, IoCtx, Rados};
+use super::osds::Osds;
 use crate::bindings::live::{Live, Settings};
 use crate::bindings::spec::Cancel;
 use crate::error::{Error, Kind, Result, nearest};
@@ -9,15 +10,14 @@ use serde_json::json;
 use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 /// Seconds after which a monitor that does not answer counts as unreachable.
-const MON_TIMEOUT: u64 = 10;
-/// The first question to the OSDs: nobody should wait long to hear that they are down.
-const FIRST_OSD_TIMEOUT: u64 = 10;
-/// Every later one: a disk in recovery may take its time, and an operation cut off is half done.
+pub(super) const MON_TIMEOUT: u64 = 10;
+/// What an operation may take once the OSDs have answered (see `osds`): a disk in recovery may take its time, and an
+/// operation cut off is half done.
 const OSD_TIMEOUT: u64 = 30;
 
 /// The connection to the cluster; `Default` is not connected.
@@ -26,7 +26,7 @@ pub struct Cluster {
     rados: Mutex<Option<Arc<Rados>>>,
     failures: Mutex<Option<Error>>,
     attempts: AtomicU64,
-    osds_answered: AtomicBool,
+    pub(super) osds: Mutex<Osds>,
     pub(super) commands: OnceLock<BTreeMap<String, parse::Command>>,
 }
 
@@ -73,30 +73,9 @@ impl Live {
             libc::ENOENT => no_pool(&rados, pool),
             _ => self.ceph_error(e, pool),
         })?;
-        self.first_osd_question(&rados, &io, pool)?;
-        Ok(Arc::new(io))
-    }
-
-    /// Monitors may answer while no OSD does: the first question tells, and with less patience than later ones.
-    fn first_osd_question(&self, rados: &Rados, io: &IoCtx, pool: &str) -> Result<()> {
-        if self.cluster.osds_answered.load(Ordering::SeqCst) {
-            return Ok(());
-        }
-        if let Err(Errno(libc::ETIMEDOUT)) = io.stat(c"rbd_directory") {
-            return Err(Error::unreachable(format!(
-                "the monitors answer, but no OSD of this pool did in {FIRST_OSD_TIMEOUT} s (user {}, {})",
-                self.ceph_user(),
-                conf_name(&self.settings)
-            ))
-            .subject(pool)
-            .code(libc::ETIMEDOUT)
-            .hint("`ceph osd stat` and `ceph health detail` say what is down"));
-        }
-        rados
-            .conf_set(c"rados_osd_op_timeout", &OSD_TIMEOUT.to_string())
-            .map_err(|e| Error::failed(parse::words(e)))?;
-        self.cluster.osds_answered.store(true, Ordering::SeqCst);
-        Ok(())
+        let io = Arc::new(io);
+        self.ask_osds(&io, pool)?;
+        Ok(io)
     }
 
     /// `client.libvirt`.
@@ -104,18 +83,16 @@ impl Live {
         format!("client.{}", id(&self.settings))
     }
 
-    /// An option of the connection, as librados sees it. Not for `key`.
-    pub fn ceph_option(&self, name: &str) -> Result<String> {
-        let c = CString::new(name).map_err(|_| Error::invalid("is not an option").subject(name))?;
-        self.rados()?.conf_get(&c).map_err(|e| self.ceph_error(e, name))
-    }
-
     /// What an errno means when nothing more is known than the object.
     pub(crate) fn ceph_error(&self, errno: Errno, subject: impl std::fmt::Display) -> Error {
         let e = Error::new(parse::kind(errno), parse::words(errno)).subject(subject).code(errno.0);
         match errno.0 {
             libc::ETIMEDOUT => {
-                let message = format!("no answer from the cluster in {OSD_TIMEOUT} s; whether it was done is unknown");
+                self.doubt_osds();
+                let message = format!(
+                    "no answer from the OSDs in {OSD_TIMEOUT} s (or from the monitors in {MON_TIMEOUT} s); whether it was \
+                     done is unknown"
+                );
                 Error { message, ..e }.hint("`ceph health detail` says what is slow or down")
             }
             libc::EPERM | libc::EACCES => Error {
@@ -140,7 +117,7 @@ fn no_pool(rados: &Rados, pool: &str) -> Error {
 }
 
 /// The file that is read, as far as it can be told from outside.
-fn conf_name(settings: &Settings) -> String {
+pub(super) fn conf_name(settings: &Settings) -> String {
     if let Some(p) = &settings.ceph_conf {
         return format!("conf {}", p.display());
     }
@@ -157,7 +134,7 @@ fn connect(settings: &Settings, cancel: &Cancel) -> Result<Rados> {
     let rados = Rados::create(id(settings))?.map_err(|e| failed(e).op("ceph.connect"))?;
     read_conf(&rados, settings)?;
     rados.conf_parse_env().map_err(|e| failed(e).subject("$CEPH_ARGS").op("ceph.connect"))?;
-    let (mon, osd) = (MON_TIMEOUT.to_string(), FIRST_OSD_TIMEOUT.to_string());
+    let (mon, osd) = (MON_TIMEOUT.to_string(), OSD_TIMEOUT.to_string());
     for (option, value) in [
         (c"client_mount_timeout", mon.as_str()),
         (c"rados_mon_op_timeout", mon.as_str()),

@@ -2,6 +2,7 @@
 
 mod command;
 mod connect;
+mod osds;
 
 pub(crate) use command::prefix;
 pub use connect::Cluster;

@@ -4,6 +4,7 @@ use super::make::check_name;
 use crate::bindings::ceph::sys::Errno;
 use crate::bindings::live::Live;
 use crate::bindings::rbd::errors::{has_children, has_snaps, image_exists, no_parent, other_pool, shrink, watched};
+use crate::bindings::rbd::features;
 use crate::bindings::rbd::sys::Rbd;
 use crate::bindings::spec::{ImageSpec, Progress};
 use crate::error::{Error, Result};
@@ -79,6 +80,14 @@ impl Live {
             return Err(shrink(image, old, size));
         }
         open.resize(size, allow_shrink, p).map_err(|e| self.image_error(e, image))
+    }
+
+    pub(super) fn rbd_update_features(&self, image: &ImageSpec, names: &[String], on: bool) -> Result<()> {
+        let open = self.open_image_rw(image)?;
+        let now = open.features().map_err(|e| self.image_error(e, image))?;
+        let new =
+            features::updated(now, names, on).map_err(|e| if e.subject.is_empty() { e.subject(image) } else { e })?;
+        open.update_features(now ^ new, on).map_err(|e| self.image_error(e, image))
     }
 
     pub(super) fn rbd_flatten(&self, image: &ImageSpec, p: &Progress) -> Result<()> {

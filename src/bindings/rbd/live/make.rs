@@ -40,7 +40,7 @@ pub(in crate::bindings::rbd) fn check_opts(o: &ImageOpts) -> Result<()> {
 
 impl Live {
     /// The options as C wants them.
-    fn image_options(&self, o: &ImageOpts) -> Result<Options> {
+    pub(super) fn image_options(&self, o: &ImageOpts) -> Result<Options> {
         check_opts(o)?;
         if let Some(pool) = &o.data_pool {
             self.ioctx(pool, "")?;
@@ -84,8 +84,8 @@ impl Live {
     }
 
     /// The options of `o`, and where it is silent those of `source`: librbd's own clone and copy would take the
-    /// cluster's default features and lose the data pool. With `layout` the striping too.
-    fn image_opts_like(&self, source: &Image, o: &ImageOpts, layout: bool) -> std::result::Result<ImageOpts, Errno> {
+    /// cluster's default features and lose the data pool.
+    fn image_opts_like(&self, source: &Image, o: &ImageOpts) -> std::result::Result<ImageOpts, Errno> {
         let mut o = o.clone();
         if o.features.is_none() {
             o.features = Some(features::names(features::askable(source.features()?)));
@@ -100,7 +100,7 @@ impl Live {
         if same_size {
             o.object_size = Some(source.stat()?.object_size);
         }
-        if layout && o.stripe_unit.is_none() && o.stripe_count.is_none() {
+        if o.stripe_unit.is_none() && o.stripe_count.is_none() {
             if same_size {
                 (o.stripe_unit, o.stripe_count) = (Some(source.stripe_unit()?), Some(source.stripe_count()?));
             } else {
@@ -113,14 +113,14 @@ impl Live {
 
     pub(super) fn options_like(&self, source: &Image, of: &SourceSpec, o: &ImageOpts) -> Result<Options> {
         check_opts(o)?;
-        self.image_options(&self.image_opts_like(source, o, true).map_err(|e| self.image_error(e, of))?)
+        self.image_options(&self.image_opts_like(source, o).map_err(|e| self.image_error(e, of))?)
     }
 
     pub(super) fn rbd_clone(&self, parent: &SnapSpec, child: &ImageSpec, o: &ImageOpts) -> Result<()> {
         check_name(child)?;
         let source = SourceSpec { image: parent.image.clone(), snap: Some(parent.snap.clone()) };
         let open = self.open_image(&source)?;
-        let mut like = self.image_opts_like(&open, o, false).map_err(|e| self.image_error(e, &source))?;
+        let mut like = self.image_opts_like(&open, o).map_err(|e| self.image_error(e, &source))?;
         let layering = "layering".to_string();
         like.features.get_or_insert_default().push(layering);
         let mut options = self.image_options(&like)?;
@@ -165,10 +165,6 @@ impl Live {
         let io = self.image_ioctx(to)?;
         Rbd::load()?.create(&io, &to.image, size, options).map_err(|e| self.new_image_error(e, to))?;
         self.open_image_rw(to).inspect_err(|_| self.discard_image(to))
-    }
-
-    pub(super) fn import_options(&self, o: &ImageOpts) -> Result<Options> {
-        self.image_options(o)
     }
 
     /// Removes what an interrupted call of ours has half made. What cannot be removed is in the journal anyway.

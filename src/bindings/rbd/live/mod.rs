@@ -98,6 +98,9 @@ impl Write for Live {
     fn remove(&self, image: &ImageSpec, p: &Progress) -> Result<()> {
         self.rbd_remove(image, p)
     }
+    fn update_features(&self, image: &ImageSpec, features: &[String], on: bool) -> Result<()> {
+        self.rbd_update_features(image, features, on)
+    }
     fn flatten(&self, image: &ImageSpec, p: &Progress) -> Result<()> {
         self.rbd_flatten(image, p)
     }

@@ -189,7 +189,7 @@ impl Live {
     }
 
     pub(super) fn rbd_import(&self, path: &Path, to: &ImageSpec, o: &ImageOpts, p: &Progress) -> Result<()> {
-        let options = self.import_options(o)?;
+        let options = self.image_options(o)?;
         let shown = &path.display().to_string();
         let error = |e: std::io::Error| Error::from(e).subject(shown);
         let mut file = File::open(path).map_err(error)?;

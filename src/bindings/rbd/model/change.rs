@@ -4,6 +4,7 @@ use super::*;
 use crate::bindings::rbd::errors::{
     deferred, has_children, has_snaps, no_parent, not_in_trash, other_pool, shrink, watched,
 };
+use crate::bindings::rbd::features;
 use crate::error::Error;
 
 impl Site {
@@ -80,6 +81,14 @@ impl Site {
             if let Some(p) = &mut r.image.parent {
                 p.overlap = p.overlap.min(size);
             }
+            Ok(())
+        })
+    }
+
+    pub(super) fn model_update_features(&self, image: &ImageSpec, names: &[String], on: bool) -> Result<()> {
+        self.alter_image(image, |r| {
+            let now = features::bits(&r.image.features)?;
+            r.image.features = features::names(features::updated(now, names, on).map_err(|e| e.subject(image))?);
             Ok(())
         })
     }

@@ -20,6 +20,10 @@ impl Site {
         if o.data_pool.is_some() {
             bits |= features::DATA_POOL;
         }
+        let (unit, count) = (o.stripe_unit.unwrap_or(object_size), o.stripe_count.unwrap_or(1));
+        if (unit, count) != (object_size, 1) {
+            bits |= features::STRIPINGV2;
+        }
         let mut image = Image {
             block_name_prefix: format!("rbd_data.{id}"),
             id,
@@ -27,8 +31,8 @@ impl Site {
             object_size,
             format: 2,
             features: features::names(bits),
-            stripe_unit: o.stripe_unit.unwrap_or(object_size),
-            stripe_count: o.stripe_count.unwrap_or(1),
+            stripe_unit: unit,
+            stripe_count: count,
             data_pool: o.data_pool.clone(),
             create_timestamp: now(),
             modify_timestamp: now(),
@@ -56,7 +60,7 @@ impl Site {
         let of = SourceSpec { image: parent.image.clone(), snap: Some(parent.snap.clone()) };
         let (source, snap) = self.image_source(&of)?;
         let snap = snap.ok_or_else(|| crate::bindings::rbd::errors::no_snap(parent))?.snap;
-        let mut like = like(&source.image, o, false);
+        let mut like = like(&source.image, o);
         like.features.get_or_insert_default().push("layering".into());
         let origin = Origin::Image { id: source.image.id.clone(), snap: Some(snap.id) };
         let mut record = self.blank_image(child, snap.size, &like, origin)?;
@@ -81,7 +85,7 @@ impl Site {
         let snap = snap.map(|s| s.snap);
         let size = snap.as_ref().map_or(source.image.size, |s| s.size);
         let origin = Origin::Image { id: source.image.id.clone(), snap: snap.map(|s| s.id) };
-        let mut record = self.blank_image(to, size, &like(&source.image, o, true), origin)?;
+        let mut record = self.blank_image(to, size, &like(&source.image, o), origin)?;
         record.used = source.used_in_all().min(size);
         record.meta = source.meta;
         self.rbd.put(to, record);
@@ -94,7 +98,7 @@ impl Site {
         let last = snap.as_ref().map(|s| s.snap.id);
         let size = snap.map_or(source.image.size, |s| s.snap.size);
         let origin = Origin::Image { id: source.image.id.clone(), snap: last };
-        let mut record = self.blank_image(to, size, &like(&source.image, o, true), origin)?;
+        let mut record = self.blank_image(to, size, &like(&source.image, o), origin)?;
         record.snaps = source.user_snaps().filter(|s| last.is_none_or(|l| s.snap.id <= l)).cloned().collect();
         for s in &mut record.snaps {
             s.base_name = None;
@@ -125,7 +129,7 @@ impl Site {
 }
 
 /// As `live` does it: what is not asked for comes from the source.
-fn like(source: &Image, o: &ImageOpts, layout: bool) -> ImageOpts {
+fn like(source: &Image, o: &ImageOpts) -> ImageOpts {
     let mut o = o.clone();
     if o.features.is_none() {
         o.features = Some(source.features.clone());
@@ -135,7 +139,7 @@ fn like(source: &Image, o: &ImageOpts, layout: bool) -> ImageOpts {
     }
     let same_size = o.object_size.is_none();
     o.object_size = o.object_size.or(Some(source.object_size));
-    if layout && same_size && o.stripe_unit.is_none() && o.stripe_count.is_none() {
+    if same_size && o.stripe_unit.is_none() && o.stripe_count.is_none() {
         (o.stripe_unit, o.stripe_count) = (Some(source.stripe_unit), Some(source.stripe_count));
     }
     o

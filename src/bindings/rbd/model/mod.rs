@@ -278,6 +278,9 @@ impl Write for Site {
     fn remove(&self, image: &ImageSpec, _: &Progress) -> Result<()> {
         self.model_remove(image)
     }
+    fn update_features(&self, image: &ImageSpec, features: &[String], on: bool) -> Result<()> {
+        self.model_update_features(image, features, on)
+    }
     fn flatten(&self, image: &ImageSpec, _: &Progress) -> Result<()> {
         self.model_flatten(image)
     }

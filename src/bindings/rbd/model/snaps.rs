@@ -72,10 +72,11 @@ impl Site {
         if !good_name(to) {
             return Err(no_name(to));
         }
-        if self.image_record(&snap.image)?.snap(to).is_some() {
-            return Err(snap_exists(&snap.image.at(to)));
-        }
+        let taken = self.image_record(&snap.image)?.snap(to).is_some();
         self.alter_snap(snap, |s| {
+            if taken {
+                return Err(snap_exists(&snap.image.at(to)));
+            }
             s.name = to.into();
             Ok(())
         })

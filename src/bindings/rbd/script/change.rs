@@ -3,14 +3,22 @@
 // Rhai's macro expands to unwrap() on arguments whose number it has checked.
 #![allow(clippy::unwrap_used)]
 
+use super::{Rbd, within_or};
+use crate::bindings::spec::ImageSpec;
+use crate::host::op::Op;
+use crate::host::undo::Undo;
+use crate::host::values::{Raise, RhaiResultOf, parse};
+use rhai::Array;
+
 #[rhai::plugin::export_module]
 pub mod functions {
+    use super::switch_features;
     use crate::bindings::rbd::script::{Rbd, TrashOptions, image_id, within_or};
     use crate::bindings::spec::ImageSpec;
     use crate::host::op::Op;
     use crate::host::undo::Undo;
     use crate::host::values::{Raise, RhaiResultOf, options, parse, size as size_of};
-    use rhai::{Dynamic, Map};
+    use rhai::{Array, Dynamic, Map};
 
     /// Renames an image within its pool. Clones and snapshots keep hanging together.
     ///
@@ -113,6 +121,38 @@ pub mod functions {
         rbd.0.change_plain(Op::change(OP, &spec), undo, |w, step| w.flatten(&spec, &step.progress)).raise(OP)
     }
 
+    /// Enables features of an image: exclusive-lock, object-map (with fast-diff), journaling.
+    ///
+    /// # Errors
+    /// `invalid` for one that is enabled already, cannot be enabled later, or needs another one; `not_found`.
+    /// # Example
+    /// ```rhai
+    /// rbd.create("libvirt-pool/fe", "1M", #{ features: ["layering"] });
+    /// rbd.feature_enable("libvirt-pool/fe", ["exclusive-lock"]);
+    /// rbd.info("libvirt-pool/fe").features
+    /// ```
+    /// Implements: rbd_update_features (rbd feature enable)
+    #[rhai_fn(name = "feature_enable", pure, return_raw)]
+    pub fn feature_enable(rbd: &mut Rbd, image: &str, list: Array) -> RhaiResultOf<()> {
+        switch_features(rbd, "rbd.feature_enable", image, &list, true)
+    }
+
+    /// Disables features of an image: exclusive-lock, object-map (with fast-diff), journaling, deep-flatten.
+    ///
+    /// # Errors
+    /// `invalid` for one that is disabled already, cannot be disabled, or that another one needs; `not_found`.
+    /// # Example
+    /// ```rhai
+    /// rbd.create("libvirt-pool/fd", "1M");
+    /// rbd.feature_disable("libvirt-pool/fd", ["object-map", "deep-flatten"]);
+    /// rbd.info("libvirt-pool/fd").features
+    /// ```
+    /// Implements: rbd_update_features (rbd feature disable)
+    #[rhai_fn(name = "feature_disable", pure, return_raw)]
+    pub fn feature_disable(rbd: &mut Rbd, image: &str, list: Array) -> RhaiResultOf<()> {
+        switch_features(rbd, "rbd.feature_disable", image, &list, false)
+    }
+
     #[rhai_fn(name = "trash_mv", pure, return_raw)]
     pub fn trash_mv(rbd: &mut Rbd, image: &str) -> RhaiResultOf<()> {
         trash_mv_opts(rbd, image, Map::new())
@@ -162,8 +202,15 @@ pub mod functions {
         rbd.0.change_plain(op, undo, |w, _| w.trash_restore(&to.pool, &to.namespace, key, &to.image)).raise(OP)
     }
 
+    #[rhai_fn(name = "trash_rm", pure, return_raw)]
+    pub fn trash_rm(rbd: &mut Rbd, pool: &str, key: &str) -> RhaiResultOf<()> {
+        trash_rm_opts(rbd, pool, key, Map::new())
+    }
+
     /// Removes an image from the trash for good.
     ///
+    /// # Options
+    /// - force: true removes it although its time in the trash is not over
     /// # Errors
     /// `not_found` without such an id in the trash; `busy` before it has expired.
     /// # Example
@@ -174,12 +221,18 @@ pub mod functions {
     /// ```
     /// Implements: rbd_trash_remove_with_progress (rbd trash rm)
     #[rhai_fn(name = "trash_rm", pure, return_raw)]
-    pub fn trash_rm(rbd: &mut Rbd, pool: &str, key: &str) -> RhaiResultOf<()> {
+    pub fn trash_rm_opts(rbd: &mut Rbd, pool: &str, key: &str, options_: Map) -> RhaiResultOf<()> {
+        #[derive(serde::Deserialize, Default)]
+        #[serde(default, deny_unknown_fields)]
+        struct Options {
+            force: bool,
+        }
         const OP: &str = "rbd.trash_rm";
         let (pool, namespace) = pool.split_once('/').unwrap_or((pool, ""));
         let undo = Undo::Impossible { command: format!("(image {key} is gone for good)") };
-        let op = Op::destroy(OP, format!("{pool}/{key}"));
-        rbd.0.change_plain(op, undo, |w, step| w.trash_rm(pool, namespace, key, false, &step.progress)).raise(OP)
+        let o: Options = options(OP, options_)?;
+        let op = Op::destroy(OP, format!("{pool}/{key}")).with("force", o.force.then_some(true));
+        rbd.0.change_plain(op, undo, |w, step| w.trash_rm(pool, namespace, key, o.force, &step.progress)).raise(OP)
     }
 
     /// Sets an item of an image's metadata. Clones inherit it.
@@ -223,4 +276,13 @@ pub mod functions {
         let undo = within_or(&rbd.0, &spec, undo);
         rbd.0.change_plain(Op::change(OP, &spec).with("key", key), undo, |w, _| w.meta_rm(&spec, key)).raise(OP)
     }
+}
+
+fn switch_features(rbd: &Rbd, op: &str, image: &str, list: &Array, on: bool) -> RhaiResultOf<()> {
+    let spec: ImageSpec = parse(op, image)?;
+    let features: Vec<String> = list.iter().map(ToString::to_string).collect();
+    let back = format!("rbd feature {} {spec} {}", if on { "disable" } else { "enable" }, features.join(" "));
+    let undo = within_or(&rbd.0, &spec, Undo::Impossible { command: back });
+    let change = Op::change(op, &spec).with("features", &features);
+    rbd.0.change_plain(change, undo, |w, _| w.update_features(&spec, &features, on)).raise(op)
 }

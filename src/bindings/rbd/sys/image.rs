@@ -151,6 +151,10 @@ impl Image {
     pub fn features(&self) -> Result<u64> {
         self.number(self.lib.rbd_get_features)
     }
+    pub fn update_features(&self, features: u64, on: bool) -> Result<()> {
+        // SAFETY: an open image.
+        check(unsafe { (self.lib.rbd_update_features)(self.raw, features, on.into()) }).map(drop)
+    }
     pub fn flags(&self) -> Result<u64> {
         self.number(self.lib.rbd_get_flags)
     }

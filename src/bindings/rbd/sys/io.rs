@@ -36,11 +36,6 @@ impl Image {
         }
     }
 
-    pub fn discard(&self, offset: u64, len: u64) -> Result<()> {
-        // SAFETY: an open image.
-        check(unsafe { (self.lib.rbd_discard)(self.raw, offset, len) }).map(drop)
-    }
-
     /// What was written is on the disks once this returns.
     pub fn flush(&self) -> Result<()> {
         // SAFETY: an open image.

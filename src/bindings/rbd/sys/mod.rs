@@ -134,6 +134,7 @@ c_table! { pub Lib: ["librbd.so.1"], "librbd1" {
     fn rbd_get_size(image: Img, size: *mut u64) -> c_int;
     fn rbd_get_old_format(image: Img, old: *mut u8) -> c_int;
     fn rbd_get_features(image: Img, features: *mut u64) -> c_int;
+    fn rbd_update_features(image: Img, features: u64, enabled: u8) -> c_int;
     fn rbd_get_flags(image: Img, flags: *mut u64) -> c_int;
     fn rbd_get_stripe_unit(image: Img, n: *mut u64) -> c_int;
     fn rbd_get_stripe_count(image: Img, n: *mut u64) -> c_int;
@@ -196,7 +197,6 @@ c_table! { pub Lib: ["librbd.so.1"], "librbd1" {
     ) -> c_int;
     fn rbd_read2(image: Img, offset: u64, len: usize, buf: *mut c_char, flags: c_int) -> isize;
     fn rbd_write2(image: Img, offset: u64, len: usize, buf: *const c_char, flags: c_int) -> isize;
-    fn rbd_discard(image: Img, offset: u64, len: u64) -> c_int;
     fn rbd_flush(image: Img) -> c_int;
 } }
 

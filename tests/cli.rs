@@ -1,0 +1,135 @@
+//! The command line, without a site: what scripts end with, and how their errors are shown.
+
+use std::process::{Command, Stdio};
+
+struct Run {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+fn zs(args: &[&str]) -> Run {
+    let state = tempfile::tempdir().expect("a directory");
+    let o = Command::new(env!("CARGO_BIN_EXE_zs"))
+        .args(args)
+        .env("ZS_STATE_DIR", state.path())
+        .env("ZS_CONFIG", "/dev/null")
+        .stdin(Stdio::null())
+        .output()
+        .expect("zs runs");
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    Run { code: o.status.code().unwrap_or(-1), out: text(o.stdout), err: text(o.stderr) }
+}
+
+#[test]
+fn exit_ends_the_script_wherever_it_is() {
+    for code in [
+        "exit(3); 5",
+        "transaction(|| exit(3)); 5",
+        "transaction(|| transaction(|| exit(3))); 5",
+        "parallel([1, 3, 2], |x| if x == 3 { exit(x) }); 5",
+        "fn f() { transaction(|| exit(3)); } f(); 5",
+        "try { transaction(|| exit(3)); } catch { } 5",
+    ] {
+        let run = zs(&["-e", code]);
+        assert_eq!((run.code, run.out.trim()), (0, "3"), "{code}: {}", run.err);
+    }
+}
+
+#[test]
+fn errors_in_closures_show_their_line() {
+    for (code, caret, hint) in [
+        ("transaction(|| {\n    let a = 1;\n    rbd.inof(\"p/a\")\n});", "3 |     rbd.inof(", "did you mean `info`?"),
+        (
+            "parallel([1], |x| {\n    fail(#{ kind: \"busy\", message: \"m\", hint: \"wait\" })\n});",
+            "2 |     fail(",
+            "wait",
+        ),
+        (
+            "fn f() {\n    fail(\"deep\")\n}\ntransaction(|| parallel([1, 2], |x| f()));",
+            "2 |     fail(",
+            "error[failed]",
+        ),
+    ] {
+        let run = zs(&["-e", code]);
+        assert_eq!(run.code, 1, "{}", run.err);
+        assert!(run.err.contains(caret) && run.err.contains(hint) && run.err.contains('^'), "{}", run.err);
+    }
+    // Caught, they are maps as any other, whatever they were to Rhai.
+    for code in ["transaction(|| 1 / 0)", "transaction(|| [1][2])", "parallel([1], |x| nobody(x))"] {
+        let run = zs(&["-e", &format!("try {{ {code} }} catch (e) {{ return e.kind + e.op + e.subject; }}")]);
+        assert!(run.code == 0 && ["failed", "invalid"].contains(&run.out.trim()), "{code}: {} {}", run.out, run.err);
+    }
+}
+
+#[test]
+fn a_bug_is_an_error() {
+    for code in ["sleep(0.0/0.0)", "names.expand(\"a{00000000000000000000000000000001..2}\")"] {
+        let run = zs(&["-e", code]);
+        assert!(run.code == 1 && run.err.contains("error[") && !run.err.contains("panicked"), "{code}: {}", run.err);
+    }
+}
+
+#[test]
+fn json_is_all_there_is_on_stdout() {
+    for args in [
+        &["--json", "doc", "rbd.info"][..],
+        &["--json", "doc"],
+        &["--json", "scripts"],
+        &["--json", "clone.rhai", "--help"],
+        &["--json", "-e", "print(1); 2"],
+        &["--json", "no-such.rhai"],
+    ] {
+        let run = zs(args);
+        assert!(!run.out.is_empty(), "{args:?}");
+        for line in run.out.lines() {
+            let event: serde_json::Value = serde_json::from_str(line).expect("JSON");
+            assert!(event["event"].is_string(), "{args:?}: {line}");
+        }
+    }
+}
+
+/// What zs says to a person at a terminal who types `keys`, or sends a signal, once the question is there.
+fn at_a_question(answer: impl FnOnce(&mut std::process::ChildStdin, i32)) -> Run {
+    let state = tempfile::tempdir().expect("a directory");
+    let zs = format!("echo pid=$$; exec {} -e 'confirm(\"sure?\")'", env!("CARGO_BIN_EXE_zs"));
+    let mut child = Command::new("script")
+        .args(["-qefc", &zs, "/dev/null"])
+        .env("ZS_STATE_DIR", state.path())
+        .env("ZS_CONFIG", "/dev/null")
+        .env("SHELL", "/bin/sh")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("script, of util-linux, runs");
+    let (mut keys, mut screen) = (child.stdin.take().expect("piped"), child.stdout.take().expect("piped"));
+    let (mut text, mut buf) = (String::new(), [0; 256]);
+    let mut read = |text: &mut String| {
+        let n = std::io::Read::read(&mut screen, &mut buf).unwrap_or(0);
+        text.push_str(&String::from_utf8_lossy(&buf[..n]));
+        n > 0
+    };
+    while !text.contains("[y/N]") && read(&mut text) {}
+    let pid = text.split_once("pid=").and_then(|(_, rest)| rest.lines().next()?.trim().parse().ok()).expect("a pid");
+    let begun = std::time::Instant::now();
+    answer(&mut keys, pid);
+    while read(&mut text) {}
+    let code = child.wait().expect("ended").code().unwrap_or(-1);
+    assert!(begun.elapsed().as_secs() < 10, "{text}");
+    Run { code, out: text.clone(), err: text }
+}
+
+#[test]
+fn questions_can_be_answered_and_interrupted() {
+    use nix::sys::signal::{Signal, kill};
+    use std::io::Write;
+    let typed = |text: &'static str| at_a_question(move |keys, _| keys.write_all(text.as_bytes()).expect("typed"));
+    let run = typed("y\n");
+    assert_eq!(run.code, 0, "{}", run.out);
+    let run = typed("\n");
+    assert!(run.code == 3 && run.err.contains("you said no"), "{}", run.err);
+    let run = typed("\x03");
+    assert!(run.code == 130 && run.err.contains("error[interrupted]"), "{}", run.err);
+    let run = at_a_question(|_, pid| kill(nix::unistd::Pid::from_raw(pid), Signal::SIGTERM).expect("sent"));
+    assert!(run.code == 130 && run.err.contains("error[interrupted]"), "{}", run.err);
+}
