@@ -302,7 +302,22 @@ fn fail(
     verbose: bool,
     is_eval: bool,
 ) -> u8 {
-    finish(host, &report::failure(e, &source.name, engine), source, verbose, is_eval)
+    let mut failure = report::failure(e, &source.name, engine);
+    let word = failure.error.subject.clone();
+    if failure.error.usage && is_own_option(&word) {
+        failure.error.hint =
+            Some(format!("{word} is zs' own and stands before the script: zs {word} {} …", source.name));
+    }
+    finish(host, &failure, source, verbose, is_eval)
+}
+
+fn is_own_option(word: &str) -> bool {
+    let command = Cli::command();
+    command.get_arguments().any(|a| {
+        let long = word.strip_prefix("--").is_some_and(|w| a.get_long() == Some(w));
+        let short = word.strip_prefix('-').is_some_and(|w| a.get_short().is_some_and(|s| w == s.to_string()));
+        long || short
+    })
 }
 
 fn finish(host: &Host, failure: &Failure, source: &Source, verbose: bool, is_eval: bool) -> u8 {

@@ -63,6 +63,17 @@ fn errors_in_closures_show_their_line() {
 }
 
 #[test]
+fn an_option_of_zs_after_the_script_is_told_its_place() {
+    for option in ["--json", "-q", "--ceph-id=x", "--yes"] {
+        let run = zs(&["clone.rhai", "vm", option]);
+        let name = option.split('=').next().unwrap_or(option);
+        assert!(run.code == 2 && run.err.contains(&format!("before the script: zs {name} clone.rhai")), "{}", run.err);
+    }
+    let run = zs(&["clone.rhai", "vm", "--jsn"]);
+    assert!(run.code == 2 && !run.err.contains("before the script"), "{}", run.err);
+}
+
+#[test]
 fn a_bug_is_an_error() {
     for code in ["sleep(0.0/0.0)", "names.expand(\"a{00000000000000000000000000000001..2}\")"] {
         let run = zs(&["-e", code]);
