@@ -4,6 +4,7 @@ pub mod args;
 pub mod inventory;
 pub mod names;
 pub mod net;
+pub mod numa;
 pub mod script;
 pub mod units;
 pub mod xml;

@@ -5,6 +5,7 @@
 mod bare;
 mod clone;
 mod crash;
+mod fleet;
 mod input;
 mod network;
 mod pool;
