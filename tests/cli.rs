@@ -144,3 +144,32 @@ fn questions_can_be_answered_and_interrupted() {
     let run = at_a_question(|_, pid| kill(nix::unistd::Pid::from_raw(pid), Signal::SIGTERM).expect("sent"));
     assert!(run.code == 130 && run.err.contains("error[interrupted]"), "{}", run.err);
 }
+
+#[test]
+fn tests_of_the_standard_library() {
+    let run = zs(&["test", "tests/scripts"]);
+    assert!(run.code == 0 && run.out.contains("test result: ok."), "{}{}", run.out, run.err);
+}
+
+#[test]
+fn tests_of_scripts_fail_and_say_why() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let text = "fn test_good() { assert_eq(rbd.ls(\"libvirt-pool\").len(), 1); }\n\
+        fn test_bad() { log.warn(\"so far\"); rbd.create(\"libvirt-pool/x\", \"1G\"); assert_eq(1, 2); }\n\
+        fn helper() {}\nfn test_apart() { assert(!rbd.exists(\"libvirt-pool/x\")); }\n";
+    std::fs::write(dir.path().join("mine.rhai"), text).expect("written");
+    std::fs::write(dir.path().join("none.rhai"), "fn helper() {}").expect("written");
+    let path = dir.path().to_str().expect("UTF-8");
+    let run = zs(&["test", path]);
+    assert!(run.code == 1 && run.out.contains("2 passed; 1 failed"), "{}{}", run.out, run.err);
+    for said in ["test_bad ... FAILED", "warning: so far", "+ rbd.create libvirt-pool/x", "1 is not 2", "mine.rhai:2:"]
+    {
+        assert!(run.out.contains(said), "{said}: {}", run.out);
+    }
+    let json = zs(&["--json", "test", path, "--only", "good"]);
+    assert!(json.code == 0 && json.out.lines().count() == 2, "{}", json.out);
+    assert!(json.out.contains("\"event\":\"test\"") && json.out.contains("\"passed\":1"), "{}", json.out);
+    let none = zs(&["test", &format!("{path}/none.rhai")]);
+    assert!(none.code == 1 && none.err.contains("no function `test_…` there"), "{}", none.err);
+    assert_eq!(zs(&["test", &format!("{path}/absent.rhai")]).code, 2);
+}

@@ -1,5 +1,6 @@
 //! The helpers, as scripts see them. Form of the docs: see `bindings/rbd/script.rs`.
 
+mod assert;
 mod flow;
 mod fs;
 mod input;
@@ -62,6 +63,7 @@ fn pause(cancel: &Cancel, time: Duration) -> Result<(), Error> {
 /// Hands the functions to the engine.
 pub fn register(engine: &mut rhai::Engine) {
     for module in [
+        rhai::exported_module!(assert::functions),
         rhai::exported_module!(input::functions),
         rhai::exported_module!(fs::functions),
         rhai::exported_module!(net::functions),

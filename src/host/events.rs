@@ -34,17 +34,44 @@ pub struct Events {
     /// What the script itself says about how far it is, by its label.
     steps: Mutex<HashMap<String, Step>>,
     stdin_is_script: bool,
+    /// What would have been said, where it is kept instead.
+    kept: Option<Mutex<String>>,
 }
 
 impl Events {
     pub fn new(json: bool, verbosity: Verbosity, color: bool, stdin_is_script: bool) -> Events {
         let bars = (!json && verbosity > Verbosity::Quiet && std::io::stderr().is_terminal()).then(MultiProgress::new);
-        Events { json, verbosity, color, bars, planned: Mutex::default(), steps: Mutex::default(), stdin_is_script }
+        Events {
+            json,
+            verbosity,
+            color,
+            bars,
+            planned: Mutex::default(),
+            steps: Mutex::default(),
+            stdin_is_script,
+            kept: None,
+        }
     }
 
     /// For tests and for tools that have nobody to tell.
     pub fn silent() -> Events {
         Events::new(false, Verbosity::Quiet, false, true)
+    }
+
+    /// Says nothing, and keeps what it would have said.
+    pub fn keeping() -> Events {
+        Events { kept: Some(Mutex::default()), bars: None, ..Events::new(false, Verbosity::Normal, false, true) }
+    }
+
+    pub fn kept(&self) -> String {
+        self.kept.as_ref().map(|k| lock(k).clone()).unwrap_or_default()
+    }
+
+    fn keep(&self, line: &str) -> bool {
+        if let Some(kept) = &self.kept {
+            lock(kept).push_str(&format!("{line}\n"));
+        }
+        self.kept.is_some()
     }
 
     pub fn planned(&self) -> Vec<Op> {
@@ -53,12 +80,18 @@ impl Events {
 
     /// One line of data. A reader that went away (`| head`) must not end a run in its middle.
     pub fn out(&self, line: &str) {
+        if self.keep(line) {
+            return;
+        }
         let mut out = std::io::stdout().lock();
         let _ = writeln!(out, "{line}").and_then(|()| out.flush());
     }
 
     /// One line for the person.
     pub fn err(&self, line: &str) {
+        if self.keep(line) {
+            return;
+        }
         let write = || {
             let _ = writeln!(std::io::stderr().lock(), "{line}");
         };
@@ -68,7 +101,7 @@ impl Events {
         }
     }
 
-    fn event(&self, name: &str, more: Value) {
+    pub fn event(&self, name: &str, more: Value) {
         let mut map = Map::from_iter([("event".to_string(), Value::from(name))]);
         if let Value::Object(more) = more {
             map.extend(more);

@@ -27,6 +27,8 @@ pub const KINDS: &[(&str, &str)] = &[
     ("xml", "XML text"),
     ("name", "a name"),
     ("value", "a value"),
+    ("other", "another value"),
+    ("kind", "a kind of error: not_found, exists, busy, …"),
     ("key", "a key"),
     ("text", "text"),
     ("list", "an array"),

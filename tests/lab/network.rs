@@ -15,12 +15,14 @@ const SCRIPT: &str = "
     ssh-keyscan -T 30 192.168.6.103 2>/dev/null | cut -d' ' -f2- | sort >$LAB_DIR/keys
     cut -d' ' -f2- $LAB_DIR/known_hosts | sort | diff - $LAB_DIR/keys
     virsh -q domstate z-k8s-m-3
-    zs --yes destroy.rhai z-k8s-m-3 --purge --timeout 60 >&2
+    zs --yes docs/k8s-fleet.rhai --masters z-k8s-m-[12] >&2 && exit 1
+    zs -q --yes docs/k8s-fleet.rhai --nodes z-k8s-n-[2]
+    zs --yes destroy.rhai z-k8s-m-{1..3} z-k8s-n-2 --purge --timeout 60 >&2
     virsh -q list --all --name
 ";
 
 #[test]
-fn a_clone_answers_to_ssh_with_its_own_keys() {
+fn clones_answer_to_ssh_with_their_own_keys() {
     let Some(site) = site() else { return };
     let dir = tempfile::Builder::new().prefix("zs-net.").tempdir_in("/tmp").expect("a directory");
     let lab = dir.path().join("lab");
@@ -43,6 +45,11 @@ fn a_clone_answers_to_ssh_with_its_own_keys() {
             "the server has another {kind} key than {fingerprint}: {line}\n{out}"
         );
     }
-    assert_eq!(lines.filter(|l| !l.is_empty()).collect::<Vec<_>>(), ["running", "z-ubuntu20-rbd"]);
+    // z-k8s-m-3 is there already, and is skipped.
+    let rest: Vec<&str> = lines.filter(|l| !l.is_empty()).collect();
+    let fleet = ["[masters]", "z-k8s-m-1 ansible_host=192.168.6.101", "z-k8s-m-2 ansible_host=192.168.6.102"];
+    assert_eq!(rest[0], "running");
+    assert_eq!(rest[1..4], fleet);
+    assert_eq!(rest[4..], ["[nodes]", "z-k8s-n-2 ansible_host=192.168.6.112", "z-ubuntu20-rbd"]);
     assert!(!lab.exists(), "lab/down has left {}", lab.display());
 }
