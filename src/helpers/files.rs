@@ -1,6 +1,8 @@
 //! Files of this host that runs make: under a name that only the run can have until they are whole, and known by
 //! their identity, so that a run takes back none but its own.
 
+pub mod change;
+
 use crate::bindings::World;
 use crate::bindings::virsh::api::FileId;
 use crate::error::{Error, Kind, Result};
@@ -13,7 +15,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
-fn about(path: &Path) -> impl Fn(std::io::Error) -> Error {
+/// An error of a file, which is about it.
+pub fn about(path: &Path) -> impl Fn(std::io::Error) -> Error + use<> {
     let shown = path.display().to_string();
     move |e| Error::from(e).subject(&shown)
 }

@@ -142,6 +142,29 @@ pub enum Undo {
         temp: PathBuf,
         id: Option<FileId>,
     },
+    /// A file of this host that this run has written over (`id`: what is there now) or removed (`None`). `before` is the
+    /// file beside the journal with what it held.
+    RestoreFile {
+        path: PathBuf,
+        temp: PathBuf,
+        id: Option<FileId>,
+        before: String,
+        mode: u32,
+        owner: (u32, u32),
+    },
+    /// The file of this host with this id is called `now`; it was called `was`.
+    RenameFile {
+        now: PathBuf,
+        was: PathBuf,
+        id: FileId,
+    },
+    /// A directory of this host with those in it that came with it, as far as they are empty.
+    RemoveDir {
+        path: PathBuf,
+        temp: PathBuf,
+        id: Option<FileId>,
+        inner: Vec<PathBuf>,
+    },
     /// Lines that this run has put at the end of a file of this host.
     RemoveLines {
         path: String,
@@ -196,6 +219,9 @@ impl Undo {
             Undo::Autostart { name, was: false, .. } => format!("virsh autostart --disable {name}"),
             Undo::RemoveHostFile { path, .. } => format!("rm {path}"),
             Undo::RemoveFile { path, .. } => format!("rm '{}'", path.display()),
+            Undo::RestoreFile { path, before, .. } => format!("cp {before} '{}'", path.display()),
+            Undo::RenameFile { now, was, .. } => format!("mv '{}' '{}'", now.display(), was.display()),
+            Undo::RemoveDir { path, .. } => format!("rmdir '{}'", path.display()),
             Undo::RemoveLines { path, .. } => format!("$EDITOR {path}  # its last lines"),
             Undo::GuestEdits { image, .. } => format!("(files inside {image} were changed)"),
         })
@@ -323,13 +349,25 @@ pub fn apply(undo: &Undo, world: &dyn World, before: &Before, notice: &dyn Fn(&s
             }
             Ok(Outcome::Done(format!("defined domain {name} again")))
         }
-        Undo::RemoveFile { .. } if !world.is_live() => Ok(Outcome::Gone),
+        // A plan has touched no file of this host.
+        Undo::RemoveFile { .. }
+        | Undo::RestoreFile { .. }
+        | Undo::RenameFile { .. }
+        | Undo::RemoveDir { .. }
+        | Undo::RemoveLines { .. }
+            if !world.is_live() =>
+        {
+            Ok(Outcome::Gone)
+        }
         Undo::RemoveFile { path, temp, id } => Ok(match files::take_away(path, temp, id.as_ref())? {
             true => Outcome::Done(format!("removed {}", path.display())),
             false => Outcome::Gone,
         }),
-        // A plan has written none.
-        Undo::RemoveLines { .. } if !world.is_live() => Ok(Outcome::Gone),
+        Undo::RestoreFile { path, temp, id, before: file, mode, owner } => {
+            files::change::restore(path, temp, id.as_ref(), &read_before_bytes(before, file)?, *mode, *owner)
+        }
+        Undo::RenameFile { now, was, id } => files::change::rename_back(now, was, id),
+        Undo::RemoveDir { path, temp, id, inner } => files::change::remove_dirs(path, temp, id.as_ref(), inner),
         Undo::RemoveLines { path, text } => {
             // Others may have added theirs since.
             let Some(now) = find(std::fs::read_to_string(path).map_err(Error::from))? else { return Ok(Outcome::Gone) };

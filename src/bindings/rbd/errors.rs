@@ -114,6 +114,11 @@ pub fn not_in_trash(pool: &str, namespace: &str, id: &str) -> Error {
     Error::not_found("there is no such image in the trash").subject(format!("{pool}/{ns}{id}")).code(libc::ENOENT)
 }
 
+/// The run was stopped in the middle of a removal.
+pub fn half_removed() -> Error {
+    Error::interrupted().hint("half of it is gone: what is left goes when the removal is repeated")
+}
+
 pub fn deferred(pool: &str, id: &str, name: &str, until: &str) -> Error {
     Error::busy(format!("{name} stays in the trash until {until}"))
         .subject(format!("{pool}/{id}"))
