@@ -117,6 +117,13 @@ pub enum Undo {
         #[serde(default)]
         asked: Option<u32>,
     },
+    /// Thaws the filesystems of a domain that this run has frozen, while it is the process with this id. Comes before
+    /// all others.
+    Thaw {
+        name: String,
+        uuid: String,
+        id: Option<u32>,
+    },
     Autostart {
         name: String,
         uuid: String,
@@ -197,6 +204,11 @@ impl Undo {
         matches!(self, Undo::Nothing | Undo::Within { .. })
     }
 
+    /// A guest stands still meanwhile: this is taken back before all else.
+    pub fn is_urgent(&self) -> bool {
+        matches!(self, Undo::Thaw { .. })
+    }
+
     /// What a person would type to do it; `None` where nothing stays.
     pub fn command(&self) -> Option<String> {
         Some(match self {
@@ -215,6 +227,7 @@ impl Undo {
             Undo::DefineAgain { before, .. } => format!("virsh define {before}"),
             Undo::Stop { name, .. } => format!("virsh destroy {name}"),
             Undo::Start { name, .. } => format!("virsh start {name}"),
+            Undo::Thaw { name, .. } => format!("virsh domfsthaw {name}"),
             Undo::Autostart { name, was: true, .. } => format!("virsh autostart {name}"),
             Undo::Autostart { name, was: false, .. } => format!("virsh autostart --disable {name}"),
             Undo::RemoveHostFile { path, .. } => format!("rm {path}"),
@@ -321,6 +334,13 @@ pub fn apply(undo: &Undo, world: &dyn World, before: &Before, notice: &dyn Fn(&s
             gone_is_fine(world.destroy(uuid), format!("stopped domain {name}"))
         }
         Undo::Start { name, uuid, asked } => start_again(world, name, uuid, *asked, notice),
+        Undo::Thaw { name, uuid, id } => match find(world.virsh().dominfo(uuid))? {
+            Some(domain) if domain.active() && domain.id == *id => Ok(match world.domfsthaw(uuid)? {
+                0 => Outcome::Gone,
+                n => Outcome::Done(format!("thawed {n} filesystems of {name}")),
+            }),
+            _ => Ok(Outcome::Gone),
+        },
         Undo::Autostart { name, uuid, was } => gone_is_fine(
             world.autostart(uuid, *was),
             format!("switched autostart of {name} back {}", if *was { "on" } else { "off" }),

@@ -76,9 +76,14 @@ pub mod functions {
             there.iter().any(|s| s.name == spec.snap && s.name == format!("zs-{}", s.id))
         };
         let own = spec.snap == "zs" || older;
+        // What the next backup of std/backup starts from; one that is newer has taken its place.
+        let of_a_backup = spec.snap.starts_with("zs-backup-");
         let (op, undo) = match rbd.0.gate.within(&spec.image) {
             Some(within) => (Op::change(OP, &spec), within),
             None if own => (Op::change(OP, &spec), Undo::Keep { what: format!("{spec} is made anew at need") }),
+            None if of_a_backup => {
+                (Op::change(OP, &spec), Undo::Keep { what: format!("{spec} is gone: the next backup is a full one") })
+            }
             None => (Op::destroy(OP, &spec), undo),
         };
         rbd.0.change_plain(op, undo, |w, _| w.snap_rm(&spec)).raise(OP)
