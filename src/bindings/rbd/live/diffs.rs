@@ -10,10 +10,10 @@ use crate::bindings::rbd::sys::{Image, RawSnap};
 use crate::bindings::spec::{ImageSpec, Progress, SourceSpec};
 use crate::error::{Error, Result};
 use sha2::{Digest, Sha256};
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{BufWriter, Write};
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
 /// A file that is hashed while it is written.
@@ -112,7 +112,8 @@ impl Live {
         };
         let shown = &path.display().to_string();
         let error = |e: std::io::Error| Error::from(e).subject(shown);
-        let file = File::create_new(path).map_err(error)?;
+        // What is on a disk is nobody else's business.
+        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(error)?;
         let fill = || -> Result<Exported> {
             let mut out = Hashed { file: BufWriter::with_capacity(1 << 20, file), hash: Sha256::new(), bytes: 0 };
             let head = Head { from_snap: o.from_snap.clone(), to_snap: from.snap.clone(), size: Some(size) };
