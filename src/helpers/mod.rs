@@ -1,6 +1,7 @@
 //! Host helpers of scripts: everything that is no backend.
 
 pub mod args;
+pub mod files;
 pub mod inventory;
 pub mod names;
 pub mod net;
@@ -17,11 +18,15 @@ use std::sync::Arc;
 pub use script::register;
 
 /// The names that are always there, beside the four namespaces.
-pub const NAMES: &[&str] = &["args", "fs", "inventory", "log", "site", "uuid", "xml", "names", "net", "time"];
+pub const NAMES: &[&str] =
+    &["args", "csv", "fs", "inventory", "json", "log", "site", "toml", "uuid", "xml", "names", "net", "time"];
 
 pub fn handles(host: &Arc<Host>) -> HashMap<&'static str, Dynamic> {
     HashMap::from([
         ("args", Dynamic::from(script::Args(host.clone()))),
+        ("csv", Dynamic::from(script::Csv)),
+        ("json", Dynamic::from(script::Json)),
+        ("toml", Dynamic::from(script::Toml)),
         ("fs", Dynamic::from(script::Fs(host.clone()))),
         ("inventory", Dynamic::from(script::InventoryHandle(host.clone()))),
         ("log", Dynamic::from(script::Log(host.clone()))),

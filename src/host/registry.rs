@@ -23,6 +23,7 @@ pub const KINDS: &[(&str, &str)] = &[
     ("secret", "a secret: its uuid or usage"),
     ("path", "a path inside the guest, or of this host"),
     ("file", "a file of this host"),
+    ("new_file", "the file of this host to be made"),
     ("size", "bytes, or text such as \"7G\""),
     ("xml", "XML text"),
     ("name", "a name"),

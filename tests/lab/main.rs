@@ -2,6 +2,7 @@
 //!
 //! `lab/test` brings the lab up and sets `ZS_LAB=1`. The tests take turns: they share one template.
 
+mod backup;
 mod bare;
 mod clone;
 mod crash;

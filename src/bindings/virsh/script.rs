@@ -2,6 +2,7 @@
 
 mod define;
 mod domain;
+mod freeze;
 mod host;
 mod nvram;
 mod secret;
@@ -148,6 +149,7 @@ pub fn register(engine: &mut rhai::Engine) {
         rhai::exported_module!(host::functions),
         rhai::exported_module!(nvram::functions),
         rhai::exported_module!(domain::functions),
+        rhai::exported_module!(freeze::functions),
         rhai::exported_module!(define::functions),
         rhai::exported_module!(storage::functions),
         rhai::exported_module!(secret::functions),
