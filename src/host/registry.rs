@@ -21,6 +21,8 @@ pub const KINDS: &[(&str, &str)] = &[
     ("storage_pool", "a libvirt storage pool"),
     ("volume", "a volume of a storage pool"),
     ("new_volume", "the volume to be made"),
+    ("network", "a network: its name or uuid"),
+    ("section", "a part of a network, as `virsh net-update` calls it"),
     ("secret", "a secret: its uuid or usage"),
     ("path", "a path inside the guest, or of this host"),
     ("file", "a file of this host"),

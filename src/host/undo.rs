@@ -3,6 +3,10 @@
 //! Each undo names what it may touch by identity (image id, domain uuid, inode), never by name alone, and finding it
 //! gone already is success.
 
+mod network;
+
+pub use network::NetworkBack;
+
 use crate::bindings::rbd::api::{Snap, Watcher};
 use crate::bindings::spec::{ImageSpec, Progress, SnapSpec};
 use crate::bindings::virsh::api::{FileId, UndefineOpts};
@@ -125,6 +129,12 @@ pub enum Undo {
         nvram: Option<(String, String)>,
         autostart: bool,
     },
+    /// A network, known by its uuid, as it was before.
+    Network {
+        name: String,
+        uuid: String,
+        back: NetworkBack,
+    },
     /// Lines that this run has put at the end of a file of this host.
     RemoveLines {
         path: String,
@@ -177,6 +187,7 @@ impl Undo {
             Undo::Autostart { name, was: true, .. } => format!("virsh autostart {name}"),
             Undo::Autostart { name, was: false, .. } => format!("virsh autostart --disable {name}"),
             Undo::RemoveHostFile { path, .. } => format!("rm {path}"),
+            Undo::Network { name, back, .. } => network::command(name, back),
             Undo::RemoveLines { path, .. } => format!("$EDITOR {path}  # its last lines"),
             Undo::GuestEdits { image, .. } => format!("(files inside {image} were changed)"),
         })
@@ -298,6 +309,7 @@ pub fn apply(undo: &Undo, world: &dyn World, before: &Before, notice: &dyn Fn(&s
             }
             Ok(Outcome::Done(format!("defined domain {name} again")))
         }
+        Undo::Network { name, uuid, back } => network::take_back(world, name, uuid, back, before),
         // A plan has written none.
         Undo::RemoveLines { .. } if !world.is_live() => Ok(Outcome::Gone),
         Undo::RemoveLines { path, text } => {

@@ -6,6 +6,7 @@ mod bare;
 mod clone;
 mod crash;
 mod input;
+mod network;
 mod pool;
 mod race;
 mod services;

@@ -64,6 +64,41 @@ pub struct Secret {
     pub usage: String,
 }
 
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Network {
+    pub name: String,
+    pub uuid: String,
+    pub active: bool,
+    pub persistent: bool,
+    pub autostart: bool,
+    /// `None` for one that has no bridge.
+    pub bridge: Option<String>,
+}
+
+/// One line of `virsh net-dhcp-leases`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Lease {
+    /// Seconds since 1970.
+    pub expiry: i64,
+    pub mac: Option<String>,
+    /// `ipv4` or `ipv6`.
+    pub protocol: String,
+    /// Without the prefix length.
+    pub address: String,
+    pub prefix: u32,
+    pub hostname: Option<String>,
+    pub client_id: Option<String>,
+}
+
+/// A command of `virsh net-update`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NetCommand {
+    Add,
+    Delete,
+    Modify,
+}
+
 /// `virsh nodeinfo`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct NodeInfo {
@@ -170,6 +205,13 @@ pub trait Read: Send + Sync {
     /// The raw value. `not_found` when the secret has none; `denied` for private ones.
     fn secret_get_value(&self, secret: &str) -> Result<Vec<u8>>;
 
+    fn net_list(&self) -> Result<Vec<Network>>;
+    /// `network` is a name or a uuid.
+    fn net_info(&self, network: &str) -> Result<Network>;
+    /// `virsh net-dumpxml`, with `inactive` the one of the next start.
+    fn net_dumpxml(&self, network: &str, inactive: bool) -> Result<String>;
+    fn net_dhcp_leases(&self, network: &str) -> Result<Vec<Lease>>;
+
     /// The identity of a file of the hypervisor; `None` when there is none. For NVRAM files: paths are as libvirtd
     /// sees them, which may be another mount namespace.
     fn host_file(&self, path: &str) -> Result<Option<FileId>>;
@@ -220,6 +262,15 @@ pub trait Write: Read {
     fn secret_define(&self, xml: &str) -> Result<Secret>;
     fn secret_set_value(&self, secret: &str, value: &[u8]) -> Result<()>;
     fn secret_undefine(&self, secret: &str) -> Result<()>;
+
+    fn net_define(&self, xml: &str) -> Result<Network>;
+    /// Refuses an active one, which would turn into a transient one.
+    fn net_undefine(&self, network: &str) -> Result<()>;
+    fn net_start(&self, network: &str) -> Result<()>;
+    fn net_destroy(&self, network: &str) -> Result<()>;
+    fn net_autostart(&self, network: &str, on: bool) -> Result<()>;
+    /// `virsh net-update`; in the definition, and in the active network when it is active. Sections are virsh's words.
+    fn net_update(&self, network: &str, command: NetCommand, section: &str, xml: &str) -> Result<()>;
 
     /// Copies a file of the hypervisor with owner and mode: written and synced as `temp`, then linked to `to`, which
     /// must not exist. The identity is known before the final name is taken: `learned` is told it in between.

@@ -50,6 +50,10 @@ impl Doc {
         self.xot.children(node).filter(|c| self.xot.is_element(*c))
     }
 
+    pub fn parent(&self, node: Node) -> Option<Node> {
+        self.xot.parent(node)
+    }
+
     /// The first element of this path below `node`.
     pub fn below(&self, node: Node, path: &str) -> Option<Node> {
         path.split('/').try_fold(node, |n, name| self.children(n, name).next())

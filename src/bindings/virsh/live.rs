@@ -6,13 +6,15 @@ mod domain;
 mod errors;
 mod files;
 mod host;
+mod network;
 mod secret;
 mod storage;
 
 pub use connection::Hypervisor;
 
 use super::api::{
-    Address, Domain, FileId, NodeInfo, Read, Secret, StoragePool, UndefineOpts, Volume, VolumeOpts, Write,
+    Address, Domain, FileId, Lease, NetCommand, Network, NodeInfo, Read, Secret, StoragePool, UndefineOpts, Volume,
+    VolumeOpts, Write,
 };
 use super::definition::Doc;
 use crate::bindings::spec::{ImageSpec, Progress};
@@ -108,6 +110,19 @@ impl Read for Live {
     }
     fn secret_get_value(&self, secret: &str) -> Result<Vec<u8>> {
         self.ask(|c| secret::value(c, secret))
+    }
+
+    fn net_list(&self) -> Result<Vec<Network>> {
+        self.ask(network::list)
+    }
+    fn net_info(&self, network: &str) -> Result<Network> {
+        self.ask(|c| network::info(c, network))
+    }
+    fn net_dumpxml(&self, network: &str, inactive: bool) -> Result<String> {
+        self.ask(|c| network::dumpxml(c, network, inactive))
+    }
+    fn net_dhcp_leases(&self, network: &str) -> Result<Vec<Lease>> {
+        self.ask(|c| network::leases(c, network))
     }
 
     fn host_file(&self, path: &str) -> Result<Option<FileId>> {
@@ -237,6 +252,25 @@ impl Write for Live {
     }
     fn secret_undefine(&self, secret: &str) -> Result<()> {
         self.act(|c| secret::undefine(c, secret))
+    }
+
+    fn net_define(&self, xml: &str) -> Result<Network> {
+        self.act(|c| network::define(c, xml))
+    }
+    fn net_undefine(&self, network: &str) -> Result<()> {
+        self.act(|c| network::undefine(c, network))
+    }
+    fn net_start(&self, network: &str) -> Result<()> {
+        self.act(|c| network::find(c, network)?.create().on(network))
+    }
+    fn net_destroy(&self, network: &str) -> Result<()> {
+        self.act(|c| network::find(c, network)?.destroy().on(network))
+    }
+    fn net_autostart(&self, network: &str, on: bool) -> Result<()> {
+        self.act(|c| network::find(c, network)?.set_autostart(on).on(network))
+    }
+    fn net_update(&self, network: &str, command: NetCommand, section: &str, xml: &str) -> Result<()> {
+        self.act(|c| network::update(c, network, command, section, xml))
     }
 
     fn host_file_copy(

@@ -5,11 +5,13 @@ mod define;
 mod devices;
 mod domain;
 mod files;
+mod network;
 mod secret;
 mod storage;
 
 use super::api::{
-    Address, Domain, FileId, NodeInfo, Read, Secret, StoragePool, UndefineOpts, Volume, VolumeOpts, Write,
+    Address, Domain, FileId, Lease, NetCommand, Network, NodeInfo, Read, Secret, StoragePool, UndefineOpts, Volume,
+    VolumeOpts, Write,
 };
 use crate::bindings::layer::Layer;
 use crate::bindings::spec::{ImageSpec, Progress};
@@ -38,6 +40,8 @@ pub struct State {
     volumes: Layer<(String, String), Volume>,
     /// By uuid.
     secrets: Layer<String, secret::Held>,
+    /// By uuid.
+    networks: Layer<String, network::Held>,
     /// By path.
     files: Layer<String, files::Held>,
     /// The last number given out: ids of domains, inodes.
@@ -182,6 +186,19 @@ impl Read for Site {
         secret::value(self, secret)
     }
 
+    fn net_list(&self) -> Result<Vec<Network>> {
+        network::list(self)
+    }
+    fn net_info(&self, network: &str) -> Result<Network> {
+        network::find(self, network)
+    }
+    fn net_dumpxml(&self, network: &str, inactive: bool) -> Result<String> {
+        network::dumpxml(self, network, inactive)
+    }
+    fn net_dhcp_leases(&self, network: &str) -> Result<Vec<Lease>> {
+        network::leases(self, network)
+    }
+
     fn host_file(&self, path: &str) -> Result<Option<FileId>> {
         files::id(self, path)
     }
@@ -285,6 +302,25 @@ impl Write for Site {
     }
     fn secret_undefine(&self, secret: &str) -> Result<()> {
         secret::undefine(self, secret)
+    }
+
+    fn net_define(&self, xml: &str) -> Result<Network> {
+        network::define(self, xml)
+    }
+    fn net_undefine(&self, network: &str) -> Result<()> {
+        network::undefine(self, network)
+    }
+    fn net_start(&self, network: &str) -> Result<()> {
+        network::start(self, network)
+    }
+    fn net_destroy(&self, network: &str) -> Result<()> {
+        network::destroy(self, network)
+    }
+    fn net_autostart(&self, network: &str, on: bool) -> Result<()> {
+        network::autostart(self, network, on)
+    }
+    fn net_update(&self, network: &str, command: NetCommand, section: &str, xml: &str) -> Result<()> {
+        network::update(self, network, command, section, xml)
     }
 
     fn host_file_copy(

@@ -4,6 +4,7 @@ mod block;
 mod define;
 mod domain;
 mod host;
+mod network;
 mod nvram;
 mod secret;
 mod storage;
@@ -197,6 +198,7 @@ pub fn register(engine: &mut rhai::Engine) {
         rhai::exported_module!(define::functions),
         rhai::exported_module!(storage::functions),
         rhai::exported_module!(secret::functions),
+        rhai::exported_module!(network::functions),
     ] {
         engine.register_global_module(module.into());
     }

@@ -16,6 +16,7 @@ use uuid::Uuid;
 mod block;
 mod connection;
 mod domains;
+mod networks;
 mod overlay;
 mod storage;
 

@@ -50,7 +50,10 @@ fn kind(number: u32, message: &str) -> Kind {
         sys::VIR_ERR_OPERATION_FAILED if says(message, &["already exists", "already defined"]) => Kind::Exists,
         sys::VIR_ERR_INTERNAL_ERROR if says(message, &["already defined for use"]) => Kind::Exists,
         sys::VIR_ERR_OPERATION_INVALID => match () {
-            () if says(message, &["already exists"]) => Kind::Exists,
+            () if says(message, &["couldn't locate"]) => Kind::NotFound,
+            () if says(message, &["already exists", "there is an existing", "there is already at least one"]) => {
+                Kind::Exists
+            }
             () if says(message, &["not running", "not active", "nvram", "transient"]) => Kind::Invalid,
             () if says(message, &["already", "active", "running", "in use", "busy", "still"]) => Kind::Busy,
             () => Kind::Invalid,
