@@ -1,6 +1,7 @@
 //! Host helpers of scripts: everything that is no backend.
 
 pub mod args;
+pub mod files;
 pub mod inventory;
 pub mod names;
 pub mod net;

@@ -3,22 +3,22 @@
 //! Each undo names what it may touch by identity (image id, domain uuid, inode), never by name alone, and finding it
 //! gone already is success.
 
+mod images;
 mod network;
 
 pub use network::NetworkBack;
 
-use crate::bindings::rbd::api::{Snap, Watcher};
-use crate::bindings::spec::{ImageSpec, Progress, SnapSpec};
+use crate::bindings::rbd::api::Snap;
+use crate::bindings::spec::{ImageSpec, SnapSpec};
 use crate::bindings::virsh::api::{FileId, UndefineOpts};
 use crate::bindings::{World, guestfs};
 use crate::error::{Error, Kind, Result};
+use crate::helpers::files;
+use images::{is_image, remove_image, remove_snaps, roll_back, wait_for_watchers};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
-
-/// A crashed client's watch lives on for up to 30 s.
-const WATCHER_EXPIRY: Duration = Duration::from_secs(40);
 
 /// How long a rollback waits for a guest that was asked to shut down.
 const SHUTDOWN: Duration = Duration::from_secs(15);
@@ -61,6 +61,16 @@ pub enum Undo {
         temp: SnapSpec,
         image_id: String,
         snap_id: Option<u64>,
+    },
+    /// Puts an image that a diff was written into back to the snapshot that the diff started from. `end` is the snapshot
+    /// at its end, with its id once it is known; `temp` is its name before.
+    RollBack {
+        image: ImageSpec,
+        image_id: String,
+        base: String,
+        base_id: u64,
+        temp: SnapSpec,
+        end: Option<(SnapSpec, Option<u64>)>,
     },
     /// The image with this id is called `now`; it was called `was`.
     RenameImage {
@@ -135,6 +145,12 @@ pub enum Undo {
         uuid: String,
         back: NetworkBack,
     },
+    /// A file of this host. `temp` is a name only this run can have; `path` is ours only if it is the file `id`.
+    RemoveFile {
+        path: PathBuf,
+        temp: PathBuf,
+        id: Option<FileId>,
+    },
     /// Lines that this run has put at the end of a file of this host.
     RemoveLines {
         path: String,
@@ -174,6 +190,7 @@ impl Undo {
             Undo::Impossible { command } => command.clone(),
             Undo::RemoveImage { image, .. } => format!("rbd rm {image}"),
             Undo::RemoveSnap { snap, .. } => format!("rbd snap rm {snap}"),
+            Undo::RollBack { image, base, .. } => format!("rbd snap rollback {image}@{base}"),
             Undo::RenameImage { now, was, .. } => format!("rbd rename {now} {was}"),
             Undo::RenameSnap { now, was, .. } => format!("rbd snap rename {now} {}", now.image.at(was)),
             Undo::RestoreTrash { image, id } => format!("rbd trash restore --pool {} {id}", image.pool),
@@ -188,6 +205,7 @@ impl Undo {
             Undo::Autostart { name, was: false, .. } => format!("virsh autostart --disable {name}"),
             Undo::RemoveHostFile { path, .. } => format!("rm {path}"),
             Undo::Network { name, back, .. } => network::command(name, back),
+            Undo::RemoveFile { path, .. } => format!("rm '{}'", path.display()),
             Undo::RemoveLines { path, .. } => format!("$EDITOR {path}  # its last lines"),
             Undo::GuestEdits { image, .. } => format!("(files inside {image} were changed)"),
         })
@@ -212,6 +230,12 @@ pub fn apply(undo: &Undo, world: &dyn World, before: &Before, notice: &dyn Fn(&s
                 0 => Ok(Outcome::Gone),
                 _ => Ok(Outcome::Done(format!("removed snapshot {snap}"))),
             }
+        }
+        Undo::RollBack { image, image_id, base, base_id, temp, end } => {
+            if !is_image(world, image, image_id)? {
+                return Ok(Outcome::Gone);
+            }
+            roll_back(world, image, (base, *base_id), temp, end.as_ref(), notice)
         }
         Undo::RenameImage { now, was, id } => {
             if !is_image(world, now, id)? {
@@ -310,6 +334,11 @@ pub fn apply(undo: &Undo, world: &dyn World, before: &Before, notice: &dyn Fn(&s
             Ok(Outcome::Done(format!("defined domain {name} again")))
         }
         Undo::Network { name, uuid, back } => network::take_back(world, name, uuid, back, before),
+        Undo::RemoveFile { .. } if !world.is_live() => Ok(Outcome::Gone),
+        Undo::RemoveFile { path, temp, id } => Ok(match files::take_away(path, temp, id.as_ref())? {
+            true => Outcome::Done(format!("removed {}", path.display())),
+            false => Outcome::Gone,
+        }),
         // A plan has written none.
         Undo::RemoveLines { .. } if !world.is_live() => Ok(Outcome::Gone),
         Undo::RemoveLines { path, text } => {
@@ -360,23 +389,6 @@ fn gone_is_fine(r: Result<()>, said: String) -> Result<Outcome> {
     Ok(if find(r)?.is_some() { Outcome::Done(said) } else { Outcome::Gone })
 }
 
-fn is_image(world: &dyn World, image: &ImageSpec, id: &str) -> Result<bool> {
-    Ok(find(world.rbd().info(image))?.is_some_and(|i| i.id == id))
-}
-
-/// Removes those snapshots of an image that are `ours`, protected ones too; how many.
-fn remove_snaps(world: &dyn World, image: &ImageSpec, ours: impl Fn(&Snap) -> bool) -> Result<usize> {
-    let found: Vec<Snap> = world.rbd().snap_ls(image, false)?.into_iter().filter(|s| ours(s)).collect();
-    for s in &found {
-        let snap = image.at(&s.name);
-        if s.protected {
-            world.snap_unprotect(&snap)?;
-        }
-        find(world.snap_rm(&snap))?;
-    }
-    Ok(found.len())
-}
-
 /// A guest that was asked to shut down may still be on its way.
 fn start_again(
     world: &dyn World,
@@ -405,75 +417,6 @@ fn start_again(
         }
         if !std::mem::replace(&mut told, true) {
             notice(&format!("{name} was asked to shut down: waiting for it, to start it again"));
-        }
-        std::thread::sleep(Duration::from_millis(250));
-    }
-}
-
-/// What a removal that was killed half way has left: librbd moves an image to the trash before it deletes its objects.
-/// From there `rbd trash ls --all` does not show it, and `rbd ls` lists it as if it were still there (Ceph 16).
-fn finish_removal(world: &dyn World, image: &ImageSpec, temp: &ImageSpec, id: Option<&str>) -> Result<bool> {
-    let (pool, namespace) = (&temp.pool, &temp.namespace);
-    let mut removed = false;
-    for found in world.rbd().ls(pool, namespace)? {
-        let ours = found.image == temp.image || found.image == image.image && id == Some(found.id.as_str());
-        if ours && find(world.rbd().info(&temp.sibling(&found.image)))?.is_none() {
-            removed |= find(world.trash_rm(pool, namespace, &found.id, true, &Progress::none()))?.is_some();
-        }
-    }
-    Ok(removed)
-}
-
-fn remove_image(
-    world: &dyn World,
-    image: &ImageSpec,
-    temp: &ImageSpec,
-    id: Option<&str>,
-    snaps: &[u64],
-    notice: &dyn Fn(&str),
-) -> Result<Outcome> {
-    let mut removed = finish_removal(world, image, temp, id)?;
-    for name in [temp, image] {
-        let Some(found) = find(world.rbd().info(name))? else { continue };
-        let ours = name == temp || id == Some(found.id.as_str());
-        if !ours {
-            continue;
-        }
-        wait_for_watchers(world, name, notice)?;
-        // librbd cannot remove an image with snapshots. Under the temporary name all are ours.
-        let ours = |s: &Snap| name == temp || snaps.contains(&s.id);
-        let busy = |why: String| Error::busy(why).op("rbd.remove").subject(name);
-        let there = world.rbd().snap_ls(name, false)?;
-        if let Some(snap) = there.iter().find(|s| !ours(s)) {
-            return Err(busy(format!("has snapshot {}, which this run did not make", snap.name)));
-        }
-        // Without its name a snapshot with clones would still be there, and hold the image.
-        if !there.is_empty()
-            && let Some(child) = world.rbd().children(&name.into())?.first()
-        {
-            return Err(busy(format!("{}/{} is a clone of it, which this run did not make", child.pool, child.image)));
-        }
-        remove_snaps(world, name, ours)?;
-        find(world.remove(name, &Progress::none()))?;
-        removed = true;
-    }
-    Ok(if removed { Outcome::Done(format!("removed image {image}")) } else { Outcome::Gone })
-}
-
-fn wait_for_watchers(world: &dyn World, image: &ImageSpec, notice: &dyn Fn(&str)) -> Result<()> {
-    let start = Instant::now();
-    let mut told = false;
-    loop {
-        let watchers = world.rbd().watchers(image)?;
-        let Some(Watcher { address, client, .. }) = watchers.first() else { return Ok(()) };
-        if start.elapsed() > WATCHER_EXPIRY || !world.is_live() {
-            return Err(Error::busy(format!("open by client.{client} at {address}")).op("rbd.remove").subject(image));
-        }
-        if !told {
-            told = true;
-            notice(&format!(
-                "{image} is still open by client.{client} at {address}; the watch of a dead client ends within 30 s: waiting"
-            ));
         }
         std::thread::sleep(Duration::from_millis(250));
     }

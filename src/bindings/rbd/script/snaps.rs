@@ -5,8 +5,8 @@
 
 #[rhai::plugin::export_module]
 pub mod functions {
-    use crate::bindings::rbd::errors::{no_snap, snap_exists};
-    use crate::bindings::rbd::script::{Rbd, image_id, within_or};
+    use crate::bindings::rbd::errors::no_snap;
+    use crate::bindings::rbd::script::{Rbd, image_id, take_snap, within_or};
     use crate::bindings::spec::SnapSpec;
     use crate::host::op::Op;
     use crate::host::undo::Undo;
@@ -48,22 +48,8 @@ pub mod functions {
         let temp = snap.image.at(&format!(".zs-{}", rbd.0.gate.unique()));
         let undo =
             |snap_id| Undo::RemoveSnap { snap: snap.clone(), temp: temp.clone(), image_id: image_id.clone(), snap_id };
-        // As an image: under a name that only this run can have, until its id is written down.
         let made = rbd.0.change(op, undo(None), |w, step| {
-            let find = |name: &str| -> crate::error::Result<Option<u64>> {
-                Ok(w.rbd().snap_ls(&snap.image, false)?.into_iter().find(|s| s.name == name).map(|s| s.id))
-            };
-            if !w.is_live() {
-                w.snap_create(&snap)?;
-                return Ok(((), undo(find(&snap.snap)?)));
-            }
-            if find(&snap.snap)?.is_some() {
-                return Err(snap_exists(&snap));
-            }
-            w.snap_create(&temp)?;
-            let id = find(&temp.snap)?;
-            step.learned(undo(id))?;
-            w.snap_rename(&temp, &snap.snap)?;
+            let id = take_snap(w, step, &snap, &temp, &undo)?;
             Ok(((), undo(id)))
         });
         made.raise(OP)
