@@ -22,6 +22,8 @@ pub const KINDS: &[(&str, &str)] = &[
     ("volume", "a volume of a storage pool"),
     ("new_volume", "the volume to be made"),
     ("network", "a network: its name or uuid"),
+    ("snapshot", "a snapshot of a domain"),
+    ("uri", "a URI"),
     ("section", "a part of a network, as `virsh net-update` calls it"),
     ("secret", "a secret: its uuid or usage"),
     ("path", "a path inside the guest, or of this host"),

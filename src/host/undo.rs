@@ -5,12 +5,14 @@
 
 mod images;
 mod network;
+mod volumes;
 
 pub use network::NetworkBack;
+pub use volumes::VolumeId;
 
 use crate::bindings::rbd::api::Snap;
 use crate::bindings::spec::{ImageSpec, SnapSpec};
-use crate::bindings::virsh::api::{FileId, UndefineOpts};
+use crate::bindings::virsh::api::{FileId, Snapshot, UndefineOpts};
 use crate::bindings::{World, guestfs};
 use crate::error::{Error, Kind, Result};
 use crate::helpers::files;
@@ -139,6 +141,27 @@ pub enum Undo {
         nvram: Option<(String, String)>,
         autostart: bool,
     },
+    /// What a domain's definition says under this namespace.
+    SetMetadata {
+        name: String,
+        uuid: String,
+        uri: String,
+        key: String,
+        was: Option<String>,
+    },
+    /// A snapshot of a domain, known by the second at which it was taken; unknown, it is one that was not there before.
+    RemoveSnapshot {
+        name: String,
+        uuid: String,
+        snapshot: String,
+        created: Option<i64>,
+    },
+    /// A volume, ours only if it is this image or this file of the hypervisor.
+    DeleteVolume {
+        storage_pool: String,
+        volume: String,
+        is: VolumeId,
+    },
     /// A network, known by its uuid, as it was before.
     Network {
         name: String,
@@ -204,6 +227,14 @@ impl Undo {
             Undo::Autostart { name, was: true, .. } => format!("virsh autostart {name}"),
             Undo::Autostart { name, was: false, .. } => format!("virsh autostart --disable {name}"),
             Undo::RemoveHostFile { path, .. } => format!("rm {path}"),
+            Undo::SetMetadata { name, uri, key, was: Some(was), .. } => {
+                format!("virsh metadata {name} {uri} --key {key} --set \"{was}\" --config")
+            }
+            Undo::SetMetadata { name, uri, was: None, .. } => format!("virsh metadata {name} {uri} --remove --config"),
+            Undo::RemoveSnapshot { name, snapshot, .. } => format!("virsh snapshot-delete {name} {snapshot}"),
+            Undo::DeleteVolume { storage_pool, volume, .. } => {
+                format!("virsh vol-delete --pool {storage_pool} {volume}")
+            }
             Undo::Network { name, back, .. } => network::command(name, back),
             Undo::RemoveFile { path, .. } => format!("rm '{}'", path.display()),
             Undo::RemoveLines { path, .. } => format!("$EDITOR {path}  # its last lines"),
@@ -333,6 +364,19 @@ pub fn apply(undo: &Undo, world: &dyn World, before: &Before, notice: &dyn Fn(&s
             }
             Ok(Outcome::Done(format!("defined domain {name} again")))
         }
+        Undo::SetMetadata { name, uuid, uri, key, was } => gone_is_fine(
+            world.set_metadata(uuid, uri, key, was.as_deref()),
+            format!("put metadata {uri} of domain {name} back"),
+        ),
+        Undo::RemoveSnapshot { name, uuid, snapshot, created } => {
+            let Some(all) = find(world.virsh().snapshot_list(uuid))? else { return Ok(Outcome::Gone) };
+            let ours = |s: &Snapshot| &s.name == snapshot && created.is_none_or(|t| t == s.creation_time);
+            if !all.iter().any(ours) {
+                return Ok(Outcome::Gone);
+            }
+            gone_is_fine(world.snapshot_delete(uuid, snapshot, false), format!("removed snapshot {snapshot} of {name}"))
+        }
+        Undo::DeleteVolume { storage_pool, volume, is } => volumes::delete(world, storage_pool, volume, is),
         Undo::Network { name, uuid, back } => network::take_back(world, name, uuid, back, before),
         Undo::RemoveFile { .. } if !world.is_live() => Ok(Outcome::Gone),
         Undo::RemoveFile { path, temp, id } => Ok(match files::take_away(path, temp, id.as_ref())? {

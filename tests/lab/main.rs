@@ -5,6 +5,7 @@
 mod bare;
 mod clone;
 mod crash;
+mod hypervisor;
 mod input;
 mod network;
 mod pool;

@@ -99,6 +99,32 @@ pub enum NetCommand {
     Modify,
 }
 
+/// One line of `virsh snapshot-list --parent`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Snapshot {
+    pub name: String,
+    /// Seconds since 1970.
+    pub creation_time: i64,
+    /// libvirt's words for the domain's state in it: `running`, `shutoff`, `paused`, `disk-snapshot`.
+    pub state: String,
+    pub parent: Option<String>,
+    /// The one that the domain's disks go on from.
+    pub current: bool,
+}
+
+/// `virsh snapshot-create-as`'s flags.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SnapshotOpts {
+    pub description: Option<String>,
+    /// Only the disks, each in a new file on top of the old one.
+    pub disk_only: bool,
+    /// Have the guest's filesystems at rest, through its agent; only with `disk_only`.
+    pub quiesce: bool,
+    /// All disks or none.
+    pub atomic: bool,
+}
+
 /// `virsh nodeinfo`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct NodeInfo {
@@ -196,11 +222,17 @@ pub trait Read: Send + Sync {
     /// Whether the agent inside the guest answers `guest-ping`.
     fn agent_ping(&self, domain: &str) -> Result<bool>;
 
+    /// `virsh metadata`: the element of this namespace. `not_found` when there is none.
+    fn metadata(&self, domain: &str, uri: &str) -> Result<String>;
+    fn snapshot_list(&self, domain: &str) -> Result<Vec<Snapshot>>;
+    fn snapshot_dumpxml(&self, domain: &str, snapshot: &str) -> Result<String>;
+
     fn pool_list(&self) -> Result<Vec<StoragePool>>;
     fn pool_info(&self, storage_pool: &str) -> Result<StoragePool>;
     fn pool_dumpxml(&self, storage_pool: &str) -> Result<String>;
     fn vol_list(&self, storage_pool: &str) -> Result<Vec<Volume>>;
     fn vol_info(&self, storage_pool: &str, volume: &str) -> Result<Volume>;
+    fn vol_dumpxml(&self, storage_pool: &str, volume: &str) -> Result<String>;
     fn secret_list(&self) -> Result<Vec<Secret>>;
     /// The raw value. `not_found` when the secret has none; `denied` for private ones.
     fn secret_get_value(&self, secret: &str) -> Result<Vec<u8>>;
@@ -248,6 +280,15 @@ pub trait Write: Read {
     /// `virsh qemu-agent-command`.
     fn qemu_agent_command(&self, domain: &str, command: &str, timeout: Duration) -> Result<String>;
 
+    /// `virsh metadata --set`, or `--remove` without `xml`; in the definition and in the running domain.
+    fn set_metadata(&self, domain: &str, uri: &str, key: &str, xml: Option<&str>) -> Result<()>;
+    /// Writes a picture of the running domain's first screen to a file of this host that must not exist; its MIME type.
+    fn screenshot(&self, domain: &str, to: &std::path::Path) -> Result<String>;
+    fn snapshot_create_as(&self, domain: &str, snapshot: &str, o: &SnapshotOpts) -> Result<Snapshot>;
+    fn snapshot_revert(&self, domain: &str, snapshot: &str) -> Result<()>;
+    /// With `children`, those that were taken after it too.
+    fn snapshot_delete(&self, domain: &str, snapshot: &str, children: bool) -> Result<()>;
+
     fn pool_define(&self, xml: &str) -> Result<StoragePool>;
     fn pool_undefine(&self, storage_pool: &str) -> Result<()>;
     fn pool_start(&self, storage_pool: &str) -> Result<()>;
@@ -257,6 +298,8 @@ pub trait Write: Read {
     fn vol_create_as(&self, storage_pool: &str, volume: &str, capacity: u64, o: &VolumeOpts) -> Result<Volume>;
     fn vol_delete(&self, storage_pool: &str, volume: &str) -> Result<()>;
     fn vol_resize(&self, storage_pool: &str, volume: &str, capacity: u64, allow_shrink: bool) -> Result<()>;
+    /// `virsh vol-clone`, within its pool. Refuses RBD pools: libvirt would leave a snapshot for each clone.
+    fn vol_clone(&self, storage_pool: &str, volume: &str, to: &str) -> Result<Volume>;
     fn vol_upload(&self, storage_pool: &str, volume: &str, from: &std::path::Path, p: &Progress) -> Result<()>;
     fn vol_download(&self, storage_pool: &str, volume: &str, to: &std::path::Path, p: &Progress) -> Result<()>;
     fn secret_define(&self, xml: &str) -> Result<Secret>;

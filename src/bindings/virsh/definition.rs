@@ -50,6 +50,11 @@ impl Doc {
         self.xot.children(node).filter(|c| self.xot.is_element(*c))
     }
 
+    /// The namespace of an element; empty where it has none.
+    pub fn namespace(&self, node: Node) -> &str {
+        self.xot.node_name(node).map_or("", |n| self.xot.uri_str(n))
+    }
+
     pub fn parent(&self, node: Node) -> Option<Node> {
         self.xot.parent(node)
     }
@@ -266,6 +271,38 @@ pub fn volume_xml(name: &str, capacity: u64, allocation: u64, format: Option<&st
          <allocation unit='bytes'>{allocation}</allocation>{format}</volume>",
         escape(name)
     )
+}
+
+/// A volume's XML as that of a new one.
+pub fn renamed_volume(xml: &str, to: &str) -> Result<String> {
+    let mut doc = Doc::parse(xml)?;
+    if let Some(node) = doc.find("name") {
+        doc.set_text(node, to)?;
+    }
+    // libvirt makes up its own.
+    for path in ["key", "target/path"] {
+        if let Some(node) = doc.find(path) {
+            doc.remove(node)?;
+        }
+    }
+    doc.print()
+}
+
+/// libvirt's own clone of an RBD image leaves a snapshot with a random name on the original, one for each clone.
+pub fn refuse_cloning_images(pool_xml: &str, subject: &str) -> Result<()> {
+    let doc = Doc::parse(pool_xml)?;
+    if doc.attr(doc.root(), "type") != Some("rbd") {
+        return Ok(());
+    }
+    Err(Error::unsupported("libvirt's clone of an RBD image leaves a snapshot with a random name on it")
+        .subject(subject)
+        .hint("`rbd.clone` makes one of a snapshot, `rbd.copy` a full copy"))
+}
+
+/// What `virsh snapshot-create-as` sends.
+pub fn snapshot_xml(name: &str, description: Option<&str>) -> String {
+    let description = description.map(|d| format!("<description>{}</description>", escape(d))).unwrap_or_default();
+    format!("<domainsnapshot><name>{}</name>{description}</domainsnapshot>", escape(name))
 }
 
 /// Not every driver of libvirt refuses.

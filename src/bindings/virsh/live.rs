@@ -6,15 +6,18 @@ mod domain;
 mod errors;
 mod files;
 mod host;
+mod metadata;
 mod network;
 mod secret;
+mod snapshot;
 mod storage;
 
 pub use connection::Hypervisor;
+pub use errors::NO_INTERNAL;
 
 use super::api::{
-    Address, Domain, FileId, Lease, NetCommand, Network, NodeInfo, Read, Secret, StoragePool, UndefineOpts, Volume,
-    VolumeOpts, Write,
+    Address, Domain, FileId, Lease, NetCommand, Network, NodeInfo, Read, Secret, Snapshot, SnapshotOpts, StoragePool,
+    UndefineOpts, Volume, VolumeOpts, Write,
 };
 use super::definition::Doc;
 use crate::bindings::spec::{ImageSpec, Progress};
@@ -90,6 +93,16 @@ impl Read for Live {
         domain::answered(ping)
     }
 
+    fn metadata(&self, domain: &str, uri: &str) -> Result<String> {
+        self.ask(|c| metadata::get(c, domain, uri))
+    }
+    fn snapshot_list(&self, domain: &str) -> Result<Vec<Snapshot>> {
+        self.ask(|c| snapshot::list(c, domain))
+    }
+    fn snapshot_dumpxml(&self, domain: &str, snapshot: &str) -> Result<String> {
+        self.ask(|c| snapshot::dumpxml(c, domain, snapshot))
+    }
+
     fn pool_list(&self) -> Result<Vec<StoragePool>> {
         self.ask(storage::list)
     }
@@ -104,6 +117,9 @@ impl Read for Live {
     }
     fn vol_info(&self, storage_pool: &str, volume: &str) -> Result<Volume> {
         self.ask(|c| storage::volume_info(c, storage_pool, volume))
+    }
+    fn vol_dumpxml(&self, storage_pool: &str, volume: &str) -> Result<String> {
+        self.ask(|c| storage::volume_dumpxml(c, storage_pool, volume))
     }
     fn secret_list(&self) -> Result<Vec<Secret>> {
         self.ask(secret::list)
@@ -192,6 +208,22 @@ impl Write for Live {
         self.act(|c| domain::qemu_agent_command(c, domain, command, timeout))
     }
 
+    fn set_metadata(&self, domain: &str, uri: &str, key: &str, xml: Option<&str>) -> Result<()> {
+        self.act(|c| metadata::set(c, domain, uri, key, xml))
+    }
+    fn screenshot(&self, domain: &str, to: &Path) -> Result<String> {
+        self.act(|c| domain::screenshot(c, domain, to))
+    }
+    fn snapshot_create_as(&self, domain: &str, snapshot: &str, o: &SnapshotOpts) -> Result<Snapshot> {
+        self.act(|c| snapshot::create(c, domain, snapshot, o))
+    }
+    fn snapshot_revert(&self, domain: &str, snapshot: &str) -> Result<()> {
+        self.act(|c| snapshot::revert(c, domain, snapshot))
+    }
+    fn snapshot_delete(&self, domain: &str, snapshot: &str, children: bool) -> Result<()> {
+        self.act(|c| snapshot::delete(c, domain, snapshot, children))
+    }
+
     fn pool_define(&self, xml: &str) -> Result<StoragePool> {
         self.act(|c| storage::define(c, xml))
     }
@@ -234,6 +266,9 @@ impl Write for Live {
     }
     fn vol_resize(&self, storage_pool: &str, volume: &str, capacity: u64, allow_shrink: bool) -> Result<()> {
         self.act(|c| storage::resize_volume(c, storage_pool, volume, capacity, allow_shrink))
+    }
+    fn vol_clone(&self, storage_pool: &str, volume: &str, to: &str) -> Result<Volume> {
+        self.act(|c| storage::clone_volume(c, storage_pool, volume, to))
     }
     fn vol_upload(&self, storage_pool: &str, volume: &str, from: &Path, p: &Progress) -> Result<()> {
         self.act(|c| storage::upload(c, storage_pool, volume, from, p))

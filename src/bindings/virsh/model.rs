@@ -5,13 +5,15 @@ mod define;
 mod devices;
 mod domain;
 mod files;
+mod metadata;
 mod network;
 mod secret;
+mod snapshot;
 mod storage;
 
 use super::api::{
-    Address, Domain, FileId, Lease, NetCommand, Network, NodeInfo, Read, Secret, StoragePool, UndefineOpts, Volume,
-    VolumeOpts, Write,
+    Address, Domain, FileId, Lease, NetCommand, Network, NodeInfo, Read, Secret, Snapshot, SnapshotOpts, StoragePool,
+    UndefineOpts, Volume, VolumeOpts, Write,
 };
 use crate::bindings::layer::Layer;
 use crate::bindings::spec::{ImageSpec, Progress};
@@ -42,6 +44,8 @@ pub struct State {
     secrets: Layer<String, secret::Held>,
     /// By uuid.
     networks: Layer<String, network::Held>,
+    /// By the domain's uuid and the snapshot's name.
+    snapshots: Layer<(String, String), snapshot::Held>,
     /// By path.
     files: Layer<String, files::Held>,
     /// The last number given out: ids of domains, inodes.
@@ -164,6 +168,16 @@ impl Read for Site {
         Ok(self.domstate(domain)? == "running")
     }
 
+    fn metadata(&self, domain: &str, uri: &str) -> Result<String> {
+        metadata::get(self, domain, uri)
+    }
+    fn snapshot_list(&self, domain: &str) -> Result<Vec<Snapshot>> {
+        Ok(snapshot::list(self, domain)?.into_iter().map(|held| held.info).collect())
+    }
+    fn snapshot_dumpxml(&self, domain: &str, snapshot: &str) -> Result<String> {
+        snapshot::dumpxml(self, domain, snapshot)
+    }
+
     fn pool_list(&self) -> Result<Vec<StoragePool>> {
         storage::list(self)
     }
@@ -178,6 +192,9 @@ impl Read for Site {
     }
     fn vol_info(&self, storage_pool: &str, volume: &str) -> Result<Volume> {
         storage::volume_info(self, storage_pool, volume)
+    }
+    fn vol_dumpxml(&self, storage_pool: &str, volume: &str) -> Result<String> {
+        storage::volume_dumpxml(self, storage_pool, volume)
     }
     fn secret_list(&self) -> Result<Vec<Secret>> {
         secret::list(self)
@@ -261,6 +278,27 @@ impl Write for Site {
         domain::agent(self, domain, command, timeout)
     }
 
+    fn set_metadata(&self, domain: &str, uri: &str, key: &str, xml: Option<&str>) -> Result<()> {
+        domain::edit(self, domain, |doc, _| metadata::set(doc, uri, key, xml))
+    }
+    /// A model writes no file outside.
+    fn screenshot(&self, domain: &str, to: &Path) -> Result<String> {
+        domain::must_run(&domain::find(self, domain)?)?;
+        if to.exists() {
+            return Err(Error::exists("File exists").subject(to.display()).code(17));
+        }
+        Ok("image/png".into())
+    }
+    fn snapshot_create_as(&self, domain: &str, snapshot: &str, o: &SnapshotOpts) -> Result<Snapshot> {
+        snapshot::create(self, domain, snapshot, o)
+    }
+    fn snapshot_revert(&self, domain: &str, snapshot: &str) -> Result<()> {
+        snapshot::revert(self, domain, snapshot)
+    }
+    fn snapshot_delete(&self, domain: &str, snapshot: &str, children: bool) -> Result<()> {
+        snapshot::delete(self, domain, snapshot, children)
+    }
+
     fn pool_define(&self, xml: &str) -> Result<StoragePool> {
         storage::define(self, xml)
     }
@@ -287,6 +325,9 @@ impl Write for Site {
     }
     fn vol_resize(&self, storage_pool: &str, volume: &str, capacity: u64, allow_shrink: bool) -> Result<()> {
         storage::resize_volume(self, storage_pool, volume, capacity, allow_shrink)
+    }
+    fn vol_clone(&self, storage_pool: &str, volume: &str, to: &str) -> Result<Volume> {
+        storage::clone_volume(self, storage_pool, volume, to)
     }
     fn vol_upload(&self, storage_pool: &str, volume: &str, from: &Path, _p: &Progress) -> Result<()> {
         storage::upload(self, storage_pool, volume, from)

@@ -4,20 +4,23 @@ mod block;
 mod define;
 mod domain;
 mod host;
+mod metadata;
 mod network;
 mod nvram;
 mod secret;
+mod snapshot;
 mod storage;
+mod volume;
 mod wait;
 
-use super::api::{Address, Domain, Read};
+use super::api::{Address, Domain, Read, Volume};
 use super::definition::{Doc, nvram_path};
 use crate::bindings::World;
 use crate::error::{Error, Kind, Result};
 use crate::helpers::xml::Document;
 use crate::host::Host;
 use crate::host::op::Op;
-use crate::host::undo::Undo;
+use crate::host::undo::{Undo, VolumeId};
 use crate::host::values::{Raise, RhaiResultOf};
 use std::sync::Arc;
 
@@ -129,6 +132,20 @@ fn is_for_itself(address: &str) -> bool {
     }
 }
 
+/// Makes a volume. Until it is known what it is made of, a crash leaves it.
+fn make_volume(host: &Host, op: Op, pool: &str, make: impl FnOnce(&dyn World) -> Result<Volume>) -> Result<Volume> {
+    let name = op.subject.rsplit_once('/').map_or("", |(_, name)| name).to_string();
+    let before = Undo::Impossible { command: format!("virsh vol-delete --pool {pool} {name}") };
+    host.change(op, before.clone(), |w, _| {
+        let made = make(w)?;
+        let undo = match VolumeId::of(w, &made.kind, &made.path) {
+            Some(is) => Undo::DeleteVolume { storage_pool: pool.into(), volume: made.name.clone(), is },
+            None => before,
+        };
+        Ok((made, undo))
+    })
+}
+
 /// A definition's name and uuid; a random uuid is put in where there is none, so that undo knows whom it undoes.
 fn prepare_definition(xml: &str) -> Result<(String, String, String)> {
     let mut d = Document::parse(xml)?;
@@ -199,6 +216,9 @@ pub fn register(engine: &mut rhai::Engine) {
         rhai::exported_module!(storage::functions),
         rhai::exported_module!(secret::functions),
         rhai::exported_module!(network::functions),
+        rhai::exported_module!(metadata::functions),
+        rhai::exported_module!(snapshot::functions),
+        rhai::exported_module!(volume::functions),
     ] {
         engine.register_global_module(module.into());
     }

@@ -18,6 +18,7 @@ mod connection;
 mod domains;
 mod networks;
 mod overlay;
+mod snapshots;
 mod storage;
 
 fn lab() -> bool {
