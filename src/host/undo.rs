@@ -162,6 +162,12 @@ pub enum Undo {
         volume: String,
         is: VolumeId,
     },
+    /// On another hypervisor than the run's own. `host_uuid` is empty where libvirt tells none.
+    OnHost {
+        uri: String,
+        host_uuid: String,
+        then: Box<Undo>,
+    },
     /// A network, known by its uuid, as it was before.
     Network {
         name: String,
@@ -206,6 +212,20 @@ impl Undo {
         matches!(self, Undo::Nothing | Undo::Within { .. })
     }
 
+    /// Makes it one of another hypervisor; what names no object of libvirt stays as it is.
+    pub fn on_host(self, uri: &str, host_uuid: &str) -> Undo {
+        match self {
+            Undo::Nothing | Undo::Within { .. } | Undo::Keep { .. } | Undo::OnHost { .. } => self,
+            Undo::Impossible { command } => Undo::Impossible { command: there(&command, uri) },
+            _ => Undo::OnHost { uri: uri.into(), host_uuid: host_uuid.into(), then: Box::new(self) },
+        }
+    }
+
+    /// Without the hypervisor that it is on.
+    pub fn plain(&self) -> &Undo {
+        if let Undo::OnHost { then, .. } = self { then } else { self }
+    }
+
     /// What a person would type to do it; `None` where nothing stays.
     pub fn command(&self) -> Option<String> {
         Some(match self {
@@ -235,12 +255,18 @@ impl Undo {
             Undo::DeleteVolume { storage_pool, volume, .. } => {
                 format!("virsh vol-delete --pool {storage_pool} {volume}")
             }
+            Undo::OnHost { uri, then, .. } => return then.command().map(|c| there(&c, uri)),
             Undo::Network { name, back, .. } => network::command(name, back),
             Undo::RemoveFile { path, .. } => format!("rm '{}'", path.display()),
             Undo::RemoveLines { path, .. } => format!("$EDITOR {path}  # its last lines"),
             Undo::GuestEdits { image, .. } => format!("(files inside {image} were changed)"),
         })
     }
+}
+
+/// virsh's command for another hypervisor.
+fn there(command: &str, uri: &str) -> String {
+    command.replace("virsh ", &format!("virsh -c '{uri}' "))
 }
 
 /// Takes an operation back in `world`.
@@ -377,6 +403,14 @@ pub fn apply(undo: &Undo, world: &dyn World, before: &Before, notice: &dyn Fn(&s
             gone_is_fine(world.snapshot_delete(uuid, snapshot, false), format!("removed snapshot {snapshot} of {name}"))
         }
         Undo::DeleteVolume { storage_pool, volume, is } => volumes::delete(world, storage_pool, volume, is),
+        Undo::OnHost { uri, host_uuid, then } => {
+            let other = world.at(uri)?;
+            let is = if host_uuid.is_empty() { String::new() } else { other.virsh().host_uuid()? };
+            if &is != host_uuid {
+                return Err(Error::invalid(format!("is host {is} now, and was {host_uuid}")).subject(uri));
+            }
+            apply(then, &*other, before, notice)
+        }
         Undo::Network { name, uuid, back } => network::take_back(world, name, uuid, back, before),
         Undo::RemoveFile { .. } if !world.is_live() => Ok(Outcome::Gone),
         Undo::RemoveFile { path, temp, id } => Ok(match files::take_away(path, temp, id.as_ref())? {

@@ -54,7 +54,7 @@ fn snapshots_notes_and_volumes() {
         assert_eq!(state(&site), before, "{change}");
         // A volume's maker knows what it has made only after it has.
         let last = if change.contains("vol_") { 0 } else { 40 };
-        for n in 1..=last {
+        for n in (1..=last).step_by(2) {
             let run = site.zs_with(&["-y", "-e", &failing], &[("ZS_FAULT", &format!("point:{n}"))]);
             site.zs(&["recover"]).ok();
             assert_eq!(state(&site), before, "{change} point:{n}\n{}", run.err);
@@ -77,7 +77,7 @@ fn snapshots_notes_and_volumes() {
     ])
     .ok();
     site.sh(&format!("cmp -n $(stat -c %s {two}) {two} {files}/up"));
-    site.zs(&["-e", &format!("virsh.vol_download(\"images_rbd\", \"z-ubuntu20-rbd\", \"{files}/x\")")])
+    site.zs(&["-e", &format!("virsh.vol_create_as(\"images_rbd\", \"z-image\", \"1M\"); virsh.vol_download(\"images_rbd\", \"z-image\", \"{files}/x\")")])
         .refused("unsupported", 1);
     site.zs(&["-e", "virsh.snapshot_create_as(\"z-ubuntu20-rbd\", \"a\")"])
         .refused("unsupported", 1)
@@ -118,4 +118,39 @@ fn disks_grow_under_a_guest() {
     site.zs(&["-e", &format!("virsh.wait_for(\"{vm}\", \"coffee\", 1)")]).refused("invalid", 1);
     site.sh(&format!("virsh destroy {vm}; virsh undefine {vm} --nvram; rbd rm --no-progress {image}"));
     assert_eq!(site.state(), before);
+}
+
+/// By another way to the same libvirtd, which zs takes for another host.
+#[test]
+fn another_host() {
+    let Some(site) = site() else { return };
+    let before = site.state();
+    let uri = format!("qemu+unix:///system?socket={}/libvirt/run/../run/libvirt-sock", site.dir.display());
+    let xml = "<domain type='qemu'><name>z-there</name><memory unit='MiB'>64</memory><os><type arch='x86_64'>hvm</type></os></domain>";
+    let there = format!(
+        "let there = virsh.connect(\"{uri}\"); there.define(\"{xml}\"); there.autostart(\"z-there\", true); there.start(\"z-there\");"
+    );
+    let run = site
+        .zs(&["--json", "-n", "-e", &format!("{there} [there.domstate(\"z-there\"), virsh.exists(\"z-there\")]")])
+        .ok();
+    assert!(run.out.contains("[\"running\",false]") && run.out.contains(&uri), "{}", run.out);
+    assert_eq!(site.state(), before);
+    let failing = format!("{there} fail(\"no\")");
+    site.zs(&["-e", &failing]).refused("failed", 1).says("left behind: nothing");
+    assert_eq!(site.state(), before);
+    for n in 1..60 {
+        let run = site.zs_with(&["-e", &failing], &[("ZS_FAULT", &format!("point:{n}"))]);
+        // Not by the hypervisor that the recovery itself is told of.
+        site.zs(&["--connect", "test:///default", "recover"]).ok();
+        assert_eq!(site.state(), before, "point:{n}\n{}", run.err);
+        if run.code == 1 {
+            break;
+        }
+    }
+    site.zs(&["--deny", "virsh.connect", "-e", &there]).refused("denied", 3);
+    let nobody = "virsh.connect(\"qemu+unix:///system?socket=/nonexistent/libvirt-sock\")";
+    site.zs(&["-e", nobody]).refused("unreachable", 4);
+    site.zs(&["-e", &format!("{there} there.destroy(\"z-there\"); there.undefine(\"z-there\")"), "-y"]).ok();
+    assert_eq!(site.state(), before);
+    site.settled();
 }

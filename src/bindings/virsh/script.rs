@@ -1,5 +1,6 @@
 //! `virsh`, as scripts see it. Form of the docs: see `bindings/rbd/script.rs`.
 
+mod at;
 mod block;
 mod define;
 mod domain;
@@ -13,12 +14,13 @@ mod storage;
 mod volume;
 mod wait;
 
+pub use at::At;
+
 use super::api::{Address, Domain, Read, Volume};
 use super::definition::{Doc, nvram_path};
 use crate::bindings::World;
 use crate::error::{Error, Kind, Result};
 use crate::helpers::xml::Document;
-use crate::host::Host;
 use crate::host::op::Op;
 use crate::host::undo::{Undo, VolumeId};
 use crate::host::values::{Raise, RhaiResultOf};
@@ -26,11 +28,11 @@ use std::sync::Arc;
 
 /// The `virsh` handle.
 #[derive(Clone)]
-pub struct Virsh(pub Arc<Host>);
+pub struct Virsh(pub Arc<At>);
 
 /// A change of one domain, named and guarded by what it is now.
 fn change_domain(
-    host: &Host,
+    host: &At,
     name: &str,
     domain: &str,
     describe: impl FnOnce(Op, &Domain) -> (Op, Undo),
@@ -43,12 +45,12 @@ fn change_domain(
 
 /// A change whose undo holds only from the moment before its effect, unless libvirt refuses it: what has not happened
 /// must not be taken back, for that could be somebody else's.
-fn change<T>(host: &Host, op: Op, undo: Undo, perform: impl FnOnce(&dyn World) -> Result<T>) -> Result<T> {
+fn change<T>(host: &At, op: Op, undo: Undo, perform: impl FnOnce(&dyn World) -> Result<T>) -> Result<T> {
     host.change(op, Undo::Nothing, |w, step| Ok((step.effect(undo.clone(), || perform(w))?, undo)))
 }
 
 /// Stops a domain in one way or another.
-fn stop(host: &Host, op: Op, info: &Domain, undo: Undo, perform: impl FnOnce(&dyn World) -> Result<()>) -> Result<()> {
+fn stop(host: &At, op: Op, info: &Domain, undo: Undo, perform: impl FnOnce(&dyn World) -> Result<()>) -> Result<()> {
     host.change(op, Undo::Nothing, |w, step| {
         // Before the undo holds: after a crash, one that was off before would be started.
         let now = w.virsh().dominfo(&info.uuid)?;
@@ -61,7 +63,7 @@ fn stop(host: &Host, op: Op, info: &Domain, undo: Undo, perform: impl FnOnce(&dy
 
 /// Starts a domain paused, writes down which process it is, and lets it run then. After a crash in between, one that is
 /// paused is this run's, and one that runs without its id in the journal was started by somebody else.
-fn start(host: &Host, op: Op, info: &Domain) -> Result<()> {
+fn start(host: &At, op: Op, info: &Domain) -> Result<()> {
     let undo = |id| Undo::Stop { name: info.name.clone(), uuid: info.uuid.clone(), id };
     host.change(op, Undo::Nothing, |w, step| {
         let now = w.virsh().dominfo(&info.uuid)?;
@@ -133,7 +135,7 @@ fn is_for_itself(address: &str) -> bool {
 }
 
 /// Makes a volume. Until it is known what it is made of, a crash leaves it.
-fn make_volume(host: &Host, op: Op, pool: &str, make: impl FnOnce(&dyn World) -> Result<Volume>) -> Result<Volume> {
+fn make_volume(host: &At, op: Op, pool: &str, make: impl FnOnce(&dyn World) -> Result<Volume>) -> Result<Volume> {
     let name = op.subject.rsplit_once('/').map_or("", |(_, name)| name).to_string();
     let before = Undo::Impossible { command: format!("virsh vol-delete --pool {pool} {name}") };
     host.change(op, before.clone(), |w, _| {
@@ -184,13 +186,13 @@ fn agent_command(command: &str) -> (String, Vec<String>) {
 }
 
 /// Keeps a definition before it is changed.
-fn keep_definition(host: &Host, name: &str, uuid: &str, before: &str) -> Result<Undo> {
+fn keep_definition(host: &At, name: &str, uuid: &str, before: &str) -> Result<Undo> {
     let before = host.gate.keep("domain.xml", before.as_bytes())?;
     Ok(Undo::Redefine { name: name.into(), uuid: uuid.into(), before })
 }
 
 /// Keeps a definition and its NVRAM file before they go.
-fn keep_undefined(host: &Host, info: &Domain, nvram: bool) -> Result<Undo> {
+fn keep_undefined(host: &At, info: &Domain, nvram: bool) -> Result<Undo> {
     let text = host.virsh().dumpxml(&info.uuid, true, true)?;
     let path = nvram_path(&Doc::parse(&text)?).filter(|_| nvram);
     let before = host.gate.keep("domain.xml", text.as_bytes())?;

@@ -84,6 +84,6 @@ pub mod functions {
         }
         let new = NewFile::plan(&virsh.0, file).raise(OP)?;
         let op = Op::change(OP, &info.name).with("file", file);
-        new.write(&virsh.0, op, |w, temp, _| w.screenshot(&info.uuid, temp)).raise(OP)
+        new.write(&virsh.0, op, |w, temp, _| virsh.0.of(w).screenshot(&info.uuid, temp)).raise(OP)
     }
 }

@@ -108,6 +108,7 @@ pub mod functions {
         virsh.0.virsh().vol_info(storage_pool, volume).raise(OP)?;
         let new = NewFile::plan(&virsh.0, file).raise(OP)?;
         let op = Op::change(OP, format!("{storage_pool}/{volume}")).with("file", file);
-        new.write(&virsh.0, op, |w, temp, s| w.vol_download(storage_pool, volume, temp, &s.progress)).raise(OP)
+        new.write(&virsh.0, op, |w, temp, s| virsh.0.of(w).vol_download(storage_pool, volume, temp, &s.progress))
+            .raise(OP)
     }
 }
