@@ -2,8 +2,10 @@
 
 use super::spec::Cancel;
 use super::{World, ceph, guestfs, rbd, virsh};
+use crate::error::Result;
+use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Where the site is: from the command line, zs.toml and the environment.
 #[derive(Clone, Debug, Default)]
@@ -24,6 +26,8 @@ pub struct Live {
     pub(crate) cluster: ceph::live::Cluster,
     pub(crate) hypervisor: virsh::live::Hypervisor,
     pub(crate) guests: guestfs::live::Guests,
+    /// Other hypervisors, by URI.
+    others: Mutex<HashMap<String, Arc<Live>>>,
 }
 
 impl Live {
@@ -35,7 +39,18 @@ impl Live {
             cluster: Default::default(),
             hypervisor: Default::default(),
             guests: Default::default(),
+            others: Mutex::default(),
         }
+    }
+
+    /// The same site with another hypervisor; its connections are its own.
+    pub fn other(&self, uri: &str) -> Arc<Live> {
+        let mut others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = || {
+            let settings = Settings { libvirt_uri: Some(uri.into()), ..self.settings.clone() };
+            Arc::new(Live::new(settings, self.cancel.clone(), self.notice.clone()))
+        };
+        others.entry(uri.into()).or_insert_with(new).clone()
     }
 }
 
@@ -51,6 +66,9 @@ impl World for Live {
     }
     fn guestfs(&self) -> &dyn guestfs::api::Read {
         self
+    }
+    fn at(&self, uri: &str) -> Result<Arc<dyn World>> {
+        Ok(self.other(uri))
     }
     fn is_live(&self) -> bool {
         true

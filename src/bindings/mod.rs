@@ -13,6 +13,9 @@ pub mod spec;
 pub mod sys;
 pub mod virsh;
 
+use crate::error::Result;
+use std::sync::Arc;
+
 pub use live::Live;
 pub use site::Site;
 
@@ -25,6 +28,8 @@ pub trait World: ceph::api::Write + rbd::api::Write + virsh::api::Write + guestf
     fn rbd(&self) -> &dyn rbd::api::Read;
     fn virsh(&self) -> &dyn virsh::api::Read;
     fn guestfs(&self) -> &dyn guestfs::api::Read;
+    /// The same site with another hypervisor.
+    fn at(&self, uri: &str) -> Result<Arc<dyn World>>;
     /// False for a model: nothing outside changes, so nothing is journalled.
     fn is_live(&self) -> bool;
 }

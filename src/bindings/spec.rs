@@ -183,14 +183,15 @@ impl Cancel {
 }
 
 /// How far a long call has come; and whether it should stop.
+#[derive(Clone)]
 pub struct Progress {
     pub cancel: Cancel,
-    report: Box<dyn Fn(u64, u64) + Send + Sync>,
+    report: Arc<dyn Fn(u64, u64) + Send + Sync>,
 }
 
 impl Progress {
     pub fn new(cancel: Cancel, report: impl Fn(u64, u64) + Send + Sync + 'static) -> Progress {
-        Progress { cancel, report: Box::new(report) }
+        Progress { cancel, report: Arc::new(report) }
     }
 
     /// Reports to nobody and is never cancelled: for rollback, which must not be cut short.

@@ -109,7 +109,7 @@ fn handles(host: &Arc<Host>) -> HashMap<&'static str, Dynamic> {
     let mut handles = helpers::handles(host);
     handles.insert("ceph", Dynamic::from(ceph::script::Ceph(host.clone())));
     handles.insert("rbd", Dynamic::from(rbd::script::Rbd(host.clone())));
-    handles.insert("virsh", Dynamic::from(virsh::script::Virsh(host.clone())));
+    handles.insert("virsh", Dynamic::from(virsh::script::Virsh(Arc::new(virsh::script::At::here(host)))));
     handles.insert("guestfs", Dynamic::from(guestfs::script::Guestfs(host.clone())));
     handles
 }

@@ -38,6 +38,11 @@ pub struct Step<'a> {
 }
 
 impl Step<'_> {
+    /// The same step, whose undo goes through `learned` first.
+    pub fn through<'b>(&self, learned: &'b dyn Fn(Undo) -> Result<()>) -> Step<'b> {
+        Step { progress: self.progress.clone(), learned }
+    }
+
     /// Writes down a better undo before going on: from here a crash finds it.
     pub fn learned(&self, undo: Undo) -> Result<()> {
         (self.learned)(undo)

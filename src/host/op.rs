@@ -22,6 +22,9 @@ pub struct Op {
     pub effect: Effect,
 }
 
+/// The detail that names another hypervisor than the run's own.
+pub const ON_HOST: &str = "host";
+
 impl Op {
     pub fn change(op: &str, subject: impl ToString) -> Op {
         Op { op: op.into(), subject: subject.to_string(), detail: Map::new(), effect: Effect::Change }

@@ -3,14 +3,21 @@
 //! Each undo names what it may touch by identity (image id, domain uuid, inode), never by name alone, and finding it
 //! gone already is success.
 
+mod command;
 mod images;
+mod network;
+mod volumes;
+
+pub use network::NetworkBack;
+pub use volumes::VolumeId;
 
 use crate::bindings::rbd::api::Snap;
 use crate::bindings::spec::{ImageSpec, SnapSpec};
-use crate::bindings::virsh::api::{FileId, UndefineOpts};
+use crate::bindings::virsh::api::{FileId, Snapshot, UndefineOpts};
 use crate::bindings::{World, guestfs};
 use crate::error::{Error, Kind, Result};
 use crate::helpers::files;
+use command::there;
 use images::{is_image, remove_image, remove_snaps, roll_back, wait_for_watchers};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -143,6 +150,39 @@ pub enum Undo {
         nvram: Option<(String, String)>,
         autostart: bool,
     },
+    /// What a domain's definition says under this namespace.
+    SetMetadata {
+        name: String,
+        uuid: String,
+        uri: String,
+        key: String,
+        was: Option<String>,
+    },
+    /// A snapshot of a domain, known by the second at which it was taken; unknown, it is one that was not there before.
+    RemoveSnapshot {
+        name: String,
+        uuid: String,
+        snapshot: String,
+        created: Option<i64>,
+    },
+    /// A volume, ours only if it is this image or this file of the hypervisor.
+    DeleteVolume {
+        storage_pool: String,
+        volume: String,
+        is: VolumeId,
+    },
+    /// On another hypervisor than the run's own. `host_uuid` is empty where libvirt tells none.
+    OnHost {
+        uri: String,
+        host_uuid: String,
+        then: Box<Undo>,
+    },
+    /// A network, known by its uuid, as it was before.
+    Network {
+        name: String,
+        uuid: String,
+        back: NetworkBack,
+    },
     /// A file of this host. `temp` is a name only this run can have; `path` is ours only if it is the file `id`.
     RemoveFile {
         path: PathBuf,
@@ -206,38 +246,21 @@ impl Undo {
 
     /// A guest stands still meanwhile: this is taken back before all else.
     pub fn is_urgent(&self) -> bool {
-        matches!(self, Undo::Thaw { .. })
+        matches!(self.plain(), Undo::Thaw { .. })
     }
 
-    /// What a person would type to do it; `None` where nothing stays.
-    pub fn command(&self) -> Option<String> {
-        Some(match self {
-            Undo::Nothing | Undo::Within { .. } | Undo::Keep { .. } => return None,
-            Undo::Impossible { command } => command.clone(),
-            Undo::RemoveImage { image, .. } => format!("rbd rm {image}"),
-            Undo::RemoveSnap { snap, .. } => format!("rbd snap rm {snap}"),
-            Undo::RollBack { image, base, .. } => format!("rbd snap rollback {image}@{base}"),
-            Undo::RenameImage { now, was, .. } => format!("rbd rename {now} {was}"),
-            Undo::RenameSnap { now, was, .. } => format!("rbd snap rename {now} {}", now.image.at(was)),
-            Undo::RestoreTrash { image, id } => format!("rbd trash restore --pool {} {id}", image.pool),
-            Undo::SetMeta { image, key, was: Some(was), .. } => format!("rbd image-meta set {image} {key} '{was}'"),
-            Undo::SetMeta { image, key, was: None, .. } => format!("rbd image-meta remove {image} {key}"),
-            Undo::Undefine { name, .. } => format!("virsh undefine --keep-nvram {name}"),
-            Undo::Redefine { name, before, .. } => format!("virsh define {before}  # the former definition of {name}"),
-            Undo::DefineAgain { before, .. } => format!("virsh define {before}"),
-            Undo::Stop { name, .. } => format!("virsh destroy {name}"),
-            Undo::Start { name, .. } => format!("virsh start {name}"),
-            Undo::Thaw { name, .. } => format!("virsh domfsthaw {name}"),
-            Undo::Autostart { name, was: true, .. } => format!("virsh autostart {name}"),
-            Undo::Autostart { name, was: false, .. } => format!("virsh autostart --disable {name}"),
-            Undo::RemoveHostFile { path, .. } => format!("rm {path}"),
-            Undo::RemoveFile { path, .. } => format!("rm '{}'", path.display()),
-            Undo::RestoreFile { path, before, .. } => format!("cp {before} '{}'", path.display()),
-            Undo::RenameFile { now, was, .. } => format!("mv '{}' '{}'", now.display(), was.display()),
-            Undo::RemoveDir { path, .. } => format!("rmdir '{}'", path.display()),
-            Undo::RemoveLines { path, .. } => format!("$EDITOR {path}  # its last lines"),
-            Undo::GuestEdits { image, .. } => format!("(files inside {image} were changed)"),
-        })
+    /// Makes it one of another hypervisor; what names no object of libvirt stays as it is.
+    pub fn on_host(self, uri: &str, host_uuid: &str) -> Undo {
+        match self {
+            Undo::Nothing | Undo::Within { .. } | Undo::Keep { .. } | Undo::OnHost { .. } => self,
+            Undo::Impossible { command } => Undo::Impossible { command: there(&command, uri) },
+            _ => Undo::OnHost { uri: uri.into(), host_uuid: host_uuid.into(), then: Box::new(self) },
+        }
+    }
+
+    /// Without the hypervisor that it is on.
+    pub fn plain(&self) -> &Undo {
+        if let Undo::OnHost { then, .. } = self { then } else { self }
     }
 }
 
@@ -379,6 +402,28 @@ pub fn apply(undo: &Undo, world: &dyn World, before: &Before, notice: &dyn Fn(&s
         {
             Ok(Outcome::Gone)
         }
+        Undo::SetMetadata { name, uuid, uri, key, was } => gone_is_fine(
+            world.set_metadata(uuid, uri, key, was.as_deref()),
+            format!("put metadata {uri} of domain {name} back"),
+        ),
+        Undo::RemoveSnapshot { name, uuid, snapshot, created } => {
+            let Some(all) = find(world.virsh().snapshot_list(uuid))? else { return Ok(Outcome::Gone) };
+            let ours = |s: &Snapshot| &s.name == snapshot && created.is_none_or(|t| t == s.creation_time);
+            if !all.iter().any(ours) {
+                return Ok(Outcome::Gone);
+            }
+            gone_is_fine(world.snapshot_delete(uuid, snapshot, false), format!("removed snapshot {snapshot} of {name}"))
+        }
+        Undo::DeleteVolume { storage_pool, volume, is } => volumes::delete(world, storage_pool, volume, is),
+        Undo::OnHost { uri, host_uuid, then } => {
+            let other = world.at(uri)?;
+            let is = if host_uuid.is_empty() { String::new() } else { other.virsh().host_uuid()? };
+            if &is != host_uuid {
+                return Err(Error::invalid(format!("is host {is} now, and was {host_uuid}")).subject(uri));
+            }
+            apply(then, &*other, before, notice)
+        }
+        Undo::Network { name, uuid, back } => network::take_back(world, name, uuid, back, before),
         Undo::RemoveFile { path, temp, id } => Ok(match files::take_away(path, temp, id.as_ref())? {
             true => Outcome::Done(format!("removed {}", path.display())),
             false => Outcome::Gone,

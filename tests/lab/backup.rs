@@ -125,7 +125,7 @@ fn what_is_restored_is_what_was_backed_up() {
         let of = |n: &str| site.sh(&format!("virsh dumpxml {n} | grep -oE \"{what}\""));
         assert_ne!(of("z-bk-a"), of("z-bk-a-old"), "{what}");
     };
-    ["<uuid>.*<", "mac address=.*", "<nvram>.*<", "<source protocol.*"].map(own);
+    ["<uuid>.*<", "mac address=.*", "<nvram>.*<", "<source protocol.*"].into_iter().for_each(own);
     site.sh("cmp $LAB_DIR/libvirt/lib/qemu/nvram/z-bk-a{,-old}_VARS.fd");
     site.zs(&["restore.rhai", "z-bk-a", "--from", &vm.to(), "--as", "z-bk-a-old"]).refused("exists", 1);
     site.destroy("z-bk-a-old");

@@ -1,55 +1,58 @@
-//! Guests on a network: a lab of its own in a network namespace, since a guest's address must exist nowhere else.
+//! Networks: what is done to them is taken back.
 
-use crate::site::site;
-use serde_json::Value;
-use std::collections::BTreeMap;
+use crate::site::{Site, site};
 
-/// What the clone's run, its console and its ssh server say, between lines that name them.
-const SCRIPT: &str = "
-    set -euo pipefail
-    trap 'lab/down >&2' EXIT
-    lab/up >&2
-    eval \"$(lab/env)\"
-    zs --json -q clone.rhai z-k8s-m-3 --start --wait ssh --known-hosts $LAB_DIR/known_hosts | grep '\"event\":\"result\"'
-    ssh-keyscan -T 30 192.168.6.103 2>/dev/null | ssh-keygen -lf -
-    ssh-keyscan -T 30 192.168.6.103 2>/dev/null | cut -d' ' -f2- | sort >$LAB_DIR/keys
-    cut -d' ' -f2- $LAB_DIR/known_hosts | sort | diff - $LAB_DIR/keys
-    virsh -q domstate z-k8s-m-3
-    zs --yes docs/k8s-fleet.rhai --masters z-k8s-m-[12] >&2 && exit 1
-    zs -q --yes docs/k8s-fleet.rhai --nodes z-k8s-n-[2]
-    zs --yes destroy.rhai z-k8s-m-{1..3} z-k8s-n-2 --purge --timeout 60 >&2
-    virsh -q list --all --name
-";
+const DHCP: &str = "<network><name>z-net</name><ip address='10.213.9.1' netmask='255.255.255.0'><dhcp>\
+    <host mac='52:54:00:00:00:01' ip='10.213.9.9'/></dhcp></ip></network>";
 
+fn networks(site: &Site) -> String {
+    site.sh(
+        "virsh -q net-list --all; for n in $(virsh -q net-list --all --name); do virsh net-dumpxml --inactive $n; done",
+    )
+}
+
+/// At each moment of each change.
 #[test]
-fn clones_answer_to_ssh_with_their_own_keys() {
+fn networks_are_as_before() {
     let Some(site) = site() else { return };
-    let dir = tempfile::Builder::new().prefix("zs-net.").tempdir_in("/tmp").expect("a directory");
-    let lab = dir.path().join("lab");
-    let zs = env!("CARGO_BIN_EXE_zs");
-    let out = site.sh(&format!(
-        "env LAB_DIR={} ZS={zs} lab/in-net bash -c '{}'",
-        lab.display(),
-        SCRIPT.replace('\'', "'\\''")
-    ));
-
-    let mut lines = out.lines();
-    let result: Value = serde_json::from_str(lines.next().unwrap_or("")).expect("the result's line");
-    let fingerprints: BTreeMap<String, String> =
-        serde_json::from_value(result["result"][0]["host_keys"].clone()).expect("fingerprints by type");
-    assert_eq!(fingerprints.len(), 3, "{fingerprints:?}");
-    for (kind, fingerprint) in &fingerprints {
-        let line = lines.next().unwrap_or("");
-        assert!(
-            out.contains(fingerprint.as_str()),
-            "the server has another {kind} key than {fingerprint}: {line}\n{out}"
-        );
+    let bridge = "<network><name>z-bridge</name><forward mode='bridge'/><bridge name='zst7'/></network>";
+    let new = "<network><name>z-new</name><forward mode='bridge'/><bridge name='zst8'/></network>";
+    for xml in [DHCP, bridge] {
+        site.sh(&format!("virsh net-define /dev/stdin <<<\"{xml}\""));
     }
-    // z-k8s-m-3 is there already, and is skipped.
-    let rest: Vec<&str> = lines.filter(|l| !l.is_empty()).collect();
-    let fleet = ["[masters]", "z-k8s-m-1 ansible_host=192.168.6.101", "z-k8s-m-2 ansible_host=192.168.6.102"];
-    assert_eq!(rest[0], "running");
-    assert_eq!(rest[1..4], fleet);
-    assert_eq!(rest[4..], ["[nodes]", "z-k8s-n-2 ansible_host=192.168.6.112", "z-ubuntu20-rbd"]);
-    assert!(!lab.exists(), "lab/down has left {}", lab.display());
+    let before = networks(&site);
+    let update = |command: &str, section: &str, xml: &str| {
+        format!("virsh.net_update(\"z-net\", \"{command}\", \"{section}\", \"{xml}\")")
+    };
+    let changes = [
+        format!("virsh.net_define(\"{new}\"); virsh.net_start(\"z-new\"); virsh.net_autostart(\"z-new\", true)"),
+        "virsh.net_undefine(\"z-bridge\")".into(),
+        "virsh.net_start(\"z-bridge\"); virsh.net_destroy(\"z-bridge\")".into(),
+        update("delete", "ip-dhcp-host", "<host mac='52:54:00:00:00:01'/>"),
+        update("modify", "ip-dhcp-host", "<host mac='52:54:00:00:00:01' ip='10.213.9.8'/>"),
+        update("add", "dns-host", "<host ip='10.213.9.7'><hostname>z-7</hostname></host>"),
+    ];
+    for change in &changes {
+        let failing = format!("{change}; fail(\"no\")");
+        let run = site.zs(&["-y", "-e", &failing]).refused("failed", 1);
+        assert!(run.err.contains("left behind: nothing"), "{change}\n{}", run.err);
+        assert_eq!(networks(&site), before, "{change}");
+        for n in 1..60 {
+            let run = site.zs_with(&["-y", "-e", &failing], &[("ZS_FAULT", &format!("point:{n}"))]);
+            site.zs(&["recover"]).ok();
+            assert_eq!(networks(&site), before, "{change} point:{n}\n{}", run.err);
+            if run.code == 1 {
+                break;
+            }
+        }
+        // A plan changes nothing.
+        site.zs(&["-n", "-e", change]).ok();
+        assert_eq!(networks(&site), before, "{change}");
+    }
+    site.zs(&["-e", "virsh.net_start(\"z-bridge\")"]).ok();
+    site.zs(&["-e", "virsh.net_start(\"z-bridge\")"]).refused("busy", 1);
+    site.zs(&["-y", "-e", "virsh.net_undefine(\"z-bridge\")"]).refused("busy", 1);
+    site.zs(&["-e", &update("put", "dns-host", "<host/>")]).refused("invalid", 1);
+    site.sh("virsh net-destroy z-bridge; virsh net-undefine z-bridge; virsh net-undefine z-net");
+    site.settled();
 }

@@ -64,6 +64,67 @@ pub struct Secret {
     pub usage: String,
 }
 
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Network {
+    pub name: String,
+    pub uuid: String,
+    pub active: bool,
+    pub persistent: bool,
+    pub autostart: bool,
+    /// `None` for one that has no bridge.
+    pub bridge: Option<String>,
+}
+
+/// One line of `virsh net-dhcp-leases`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Lease {
+    /// Seconds since 1970.
+    pub expiry: i64,
+    pub mac: Option<String>,
+    /// `ipv4` or `ipv6`.
+    pub protocol: String,
+    /// Without the prefix length.
+    pub address: String,
+    pub prefix: u32,
+    pub hostname: Option<String>,
+    pub client_id: Option<String>,
+}
+
+/// A command of `virsh net-update`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NetCommand {
+    Add,
+    Delete,
+    Modify,
+}
+
+/// One line of `virsh snapshot-list --parent`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Snapshot {
+    pub name: String,
+    /// Seconds since 1970.
+    pub creation_time: i64,
+    /// libvirt's words for the domain's state in it: `running`, `shutoff`, `paused`, `disk-snapshot`.
+    pub state: String,
+    pub parent: Option<String>,
+    /// The one that the domain's disks go on from.
+    pub current: bool,
+}
+
+/// `virsh snapshot-create-as`'s flags.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SnapshotOpts {
+    pub description: Option<String>,
+    /// Only the disks, each in a new file on top of the old one.
+    pub disk_only: bool,
+    /// Have the guest's filesystems at rest, through its agent; only with `disk_only`.
+    pub quiesce: bool,
+    /// All disks or none.
+    pub atomic: bool,
+}
+
 /// `virsh nodeinfo`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct NodeInfo {
@@ -156,17 +217,32 @@ pub trait Read: Send + Sync {
     /// `source`: `lease`, `agent` or `arp`.
     fn domifaddr(&self, domain: &str, source: &str) -> Result<Vec<Address>>;
 
+    /// The size in bytes that a disk has for its guest (`virsh domblkinfo`). `disk` is a target or a source.
+    fn block_capacity(&self, domain: &str, disk: &str) -> Result<u64>;
     /// Whether the agent inside the guest answers `guest-ping`.
     fn agent_ping(&self, domain: &str) -> Result<bool>;
+
+    /// `virsh metadata`: the element of this namespace. `not_found` when there is none.
+    fn metadata(&self, domain: &str, uri: &str) -> Result<String>;
+    fn snapshot_list(&self, domain: &str) -> Result<Vec<Snapshot>>;
+    fn snapshot_dumpxml(&self, domain: &str, snapshot: &str) -> Result<String>;
 
     fn pool_list(&self) -> Result<Vec<StoragePool>>;
     fn pool_info(&self, storage_pool: &str) -> Result<StoragePool>;
     fn pool_dumpxml(&self, storage_pool: &str) -> Result<String>;
     fn vol_list(&self, storage_pool: &str) -> Result<Vec<Volume>>;
     fn vol_info(&self, storage_pool: &str, volume: &str) -> Result<Volume>;
+    fn vol_dumpxml(&self, storage_pool: &str, volume: &str) -> Result<String>;
     fn secret_list(&self) -> Result<Vec<Secret>>;
     /// The raw value. `not_found` when the secret has none; `denied` for private ones.
     fn secret_get_value(&self, secret: &str) -> Result<Vec<u8>>;
+
+    fn net_list(&self) -> Result<Vec<Network>>;
+    /// `network` is a name or a uuid.
+    fn net_info(&self, network: &str) -> Result<Network>;
+    /// `virsh net-dumpxml`, with `inactive` the one of the next start.
+    fn net_dumpxml(&self, network: &str, inactive: bool) -> Result<String>;
+    fn net_dhcp_leases(&self, network: &str) -> Result<Vec<Lease>>;
 
     /// The identity of a file of the hypervisor; `None` when there is none. For NVRAM files: paths are as libvirtd
     /// sees them, which may be another mount namespace.
@@ -199,12 +275,23 @@ pub trait Write: Read {
     fn setvcpus(&self, domain: &str, cpus: u32) -> Result<()>;
     /// Bytes.
     fn setmem(&self, domain: &str, memory: u64) -> Result<()>;
+    /// `virsh blockresize` to a number of bytes; of a running domain. `disk` is a target or a source.
+    fn blockresize(&self, domain: &str, disk: &str, size: u64, allow_shrink: bool) -> Result<()>;
     /// `virsh qemu-agent-command`.
     fn qemu_agent_command(&self, domain: &str, command: &str, timeout: Duration) -> Result<String>;
     /// `virsh domfsfreeze`, for at most `limit`: filesystems of the guest that are at rest now.
     fn domfsfreeze(&self, domain: &str, limit: Duration) -> Result<u64>;
     /// `virsh domfsthaw`: how many were at rest.
     fn domfsthaw(&self, domain: &str) -> Result<u64>;
+
+    /// `virsh metadata --set`, or `--remove` without `xml`; in the definition and in the running domain.
+    fn set_metadata(&self, domain: &str, uri: &str, key: &str, xml: Option<&str>) -> Result<()>;
+    /// Writes a picture of the running domain's first screen to a file of this host that must not exist; its MIME type.
+    fn screenshot(&self, domain: &str, to: &std::path::Path) -> Result<String>;
+    fn snapshot_create_as(&self, domain: &str, snapshot: &str, o: &SnapshotOpts) -> Result<Snapshot>;
+    fn snapshot_revert(&self, domain: &str, snapshot: &str) -> Result<()>;
+    /// With `children`, those that were taken after it too.
+    fn snapshot_delete(&self, domain: &str, snapshot: &str, children: bool) -> Result<()>;
 
     fn pool_define(&self, xml: &str) -> Result<StoragePool>;
     fn pool_undefine(&self, storage_pool: &str) -> Result<()>;
@@ -215,11 +302,22 @@ pub trait Write: Read {
     fn vol_create_as(&self, storage_pool: &str, volume: &str, capacity: u64, o: &VolumeOpts) -> Result<Volume>;
     fn vol_delete(&self, storage_pool: &str, volume: &str) -> Result<()>;
     fn vol_resize(&self, storage_pool: &str, volume: &str, capacity: u64, allow_shrink: bool) -> Result<()>;
+    /// `virsh vol-clone`, within its pool. Refuses RBD pools: libvirt would leave a snapshot for each clone.
+    fn vol_clone(&self, storage_pool: &str, volume: &str, to: &str) -> Result<Volume>;
     fn vol_upload(&self, storage_pool: &str, volume: &str, from: &std::path::Path, p: &Progress) -> Result<()>;
     fn vol_download(&self, storage_pool: &str, volume: &str, to: &std::path::Path, p: &Progress) -> Result<()>;
     fn secret_define(&self, xml: &str) -> Result<Secret>;
     fn secret_set_value(&self, secret: &str, value: &[u8]) -> Result<()>;
     fn secret_undefine(&self, secret: &str) -> Result<()>;
+
+    fn net_define(&self, xml: &str) -> Result<Network>;
+    /// Refuses an active one, which would turn into a transient one.
+    fn net_undefine(&self, network: &str) -> Result<()>;
+    fn net_start(&self, network: &str) -> Result<()>;
+    fn net_destroy(&self, network: &str) -> Result<()>;
+    fn net_autostart(&self, network: &str, on: bool) -> Result<()>;
+    /// `virsh net-update`; in the definition, and in the active network when it is active. Sections are virsh's words.
+    fn net_update(&self, network: &str, command: NetCommand, section: &str, xml: &str) -> Result<()>;
 
     /// Copies a file of the hypervisor with owner and mode: written and synced as `temp`, then linked to `to`, which
     /// must not exist. The identity is known before the final name is taken: `learned` is told it in between.

@@ -50,6 +50,15 @@ impl Doc {
         self.xot.children(node).filter(|c| self.xot.is_element(*c))
     }
 
+    /// The namespace of an element; empty where it has none.
+    pub fn namespace(&self, node: Node) -> &str {
+        self.xot.node_name(node).map_or("", |n| self.xot.uri_str(n))
+    }
+
+    pub fn parent(&self, node: Node) -> Option<Node> {
+        self.xot.parent(node)
+    }
+
     /// The first element of this path below `node`.
     pub fn below(&self, node: Node, path: &str) -> Option<Node> {
         path.split('/').try_fold(node, |n, name| self.children(n, name).next())
@@ -202,6 +211,28 @@ pub fn rbd_disks(doc: &Doc) -> Vec<ImageSpec> {
         .collect()
 }
 
+/// What a disk of a definition has its content in: a file, a device, an image, a volume.
+pub fn disk_source(doc: &Doc, disk: Node) -> Option<&str> {
+    let source = doc.below(disk, "source")?;
+    ["file", "dev", "name", "volume"].iter().find_map(|a| doc.attr(source, a))
+}
+
+/// What the guest knows a disk by: `vda`.
+pub fn disk_target(doc: &Doc, disk: Node) -> Option<&str> {
+    doc.attr(doc.below(disk, "target")?, "dev")
+}
+
+/// The disk with this target or source.
+pub fn disk_of(doc: &Doc, name: &str) -> Option<Node> {
+    let devices = doc.find("devices")?;
+    let mut disks = doc.children(devices, "disk");
+    disks.find(|d| disk_target(doc, *d) == Some(name) || disk_source(doc, *d) == Some(name))
+}
+
+pub fn no_such_disk(domain: &str, disk: &str) -> Error {
+    Error::not_found(format!("has no disk {disk}")).subject(domain).hint("`virsh domblklist` names its disks")
+}
+
 /// What a secret's definition says that it is for.
 pub fn secret_usage(doc: &Doc) -> Option<String> {
     ["usage/name", "usage/volume", "usage/target"].iter().find_map(|path| doc.text(path))
@@ -240,6 +271,38 @@ pub fn volume_xml(name: &str, capacity: u64, allocation: u64, format: Option<&st
          <allocation unit='bytes'>{allocation}</allocation>{format}</volume>",
         escape(name)
     )
+}
+
+/// A volume's XML as that of a new one.
+pub fn renamed_volume(xml: &str, to: &str) -> Result<String> {
+    let mut doc = Doc::parse(xml)?;
+    if let Some(node) = doc.find("name") {
+        doc.set_text(node, to)?;
+    }
+    // libvirt makes up its own.
+    for path in ["key", "target/path"] {
+        if let Some(node) = doc.find(path) {
+            doc.remove(node)?;
+        }
+    }
+    doc.print()
+}
+
+/// libvirt's own clone of an RBD image leaves a snapshot with a random name on the original, one for each clone.
+pub fn refuse_cloning_images(pool_xml: &str, subject: &str) -> Result<()> {
+    let doc = Doc::parse(pool_xml)?;
+    if doc.attr(doc.root(), "type") != Some("rbd") {
+        return Ok(());
+    }
+    Err(Error::unsupported("libvirt's clone of an RBD image leaves a snapshot with a random name on it")
+        .subject(subject)
+        .hint("`rbd.clone` makes one of a snapshot, `rbd.copy` a full copy"))
+}
+
+/// What `virsh snapshot-create-as` sends.
+pub fn snapshot_xml(name: &str, description: Option<&str>) -> String {
+    let description = description.map(|d| format!("<description>{}</description>", escape(d))).unwrap_or_default();
+    format!("<domainsnapshot><name>{}</name>{description}</domainsnapshot>", escape(name))
 }
 
 /// Not every driver of libvirt refuses.

@@ -1,18 +1,24 @@
 //! The real libvirt.
 
+mod block;
 mod connection;
 mod domain;
 mod errors;
 mod files;
 mod freeze;
 mod host;
+mod metadata;
+mod network;
 mod secret;
+mod snapshot;
 mod storage;
 
 pub use connection::Hypervisor;
+pub use errors::NO_INTERNAL;
 
 use super::api::{
-    Address, Domain, FileId, NodeInfo, Read, Secret, StoragePool, UndefineOpts, Volume, VolumeOpts, Write,
+    Address, Domain, FileId, Lease, NetCommand, Network, NodeInfo, Read, Secret, Snapshot, SnapshotOpts, StoragePool,
+    UndefineOpts, Volume, VolumeOpts, Write,
 };
 use super::definition::Doc;
 use crate::bindings::spec::{ImageSpec, Progress};
@@ -80,9 +86,22 @@ impl Read for Live {
         self.ask(|c| domain::domifaddr(c, domain, source))
     }
 
+    fn block_capacity(&self, domain: &str, disk: &str) -> Result<u64> {
+        self.ask(|c| block::capacity(c, domain, disk))
+    }
     fn agent_ping(&self, domain: &str) -> Result<bool> {
         let ping = self.act(|c| domain::qemu_agent_command(c, domain, domain::GUEST_PING, Duration::from_secs(5)));
         domain::answered(ping)
+    }
+
+    fn metadata(&self, domain: &str, uri: &str) -> Result<String> {
+        self.ask(|c| metadata::get(c, domain, uri))
+    }
+    fn snapshot_list(&self, domain: &str) -> Result<Vec<Snapshot>> {
+        self.ask(|c| snapshot::list(c, domain))
+    }
+    fn snapshot_dumpxml(&self, domain: &str, snapshot: &str) -> Result<String> {
+        self.ask(|c| snapshot::dumpxml(c, domain, snapshot))
     }
 
     fn pool_list(&self) -> Result<Vec<StoragePool>> {
@@ -100,11 +119,27 @@ impl Read for Live {
     fn vol_info(&self, storage_pool: &str, volume: &str) -> Result<Volume> {
         self.ask(|c| storage::volume_info(c, storage_pool, volume))
     }
+    fn vol_dumpxml(&self, storage_pool: &str, volume: &str) -> Result<String> {
+        self.ask(|c| storage::volume_dumpxml(c, storage_pool, volume))
+    }
     fn secret_list(&self) -> Result<Vec<Secret>> {
         self.ask(secret::list)
     }
     fn secret_get_value(&self, secret: &str) -> Result<Vec<u8>> {
         self.ask(|c| secret::value(c, secret))
+    }
+
+    fn net_list(&self) -> Result<Vec<Network>> {
+        self.ask(network::list)
+    }
+    fn net_info(&self, network: &str) -> Result<Network> {
+        self.ask(|c| network::info(c, network))
+    }
+    fn net_dumpxml(&self, network: &str, inactive: bool) -> Result<String> {
+        self.ask(|c| network::dumpxml(c, network, inactive))
+    }
+    fn net_dhcp_leases(&self, network: &str) -> Result<Vec<Lease>> {
+        self.ask(|c| network::leases(c, network))
     }
 
     fn host_file(&self, path: &str) -> Result<Option<FileId>> {
@@ -167,6 +202,9 @@ impl Write for Live {
     fn setmem(&self, domain: &str, memory: u64) -> Result<()> {
         self.act(|c| domain::setmem(c, domain, memory))
     }
+    fn blockresize(&self, domain: &str, disk: &str, size: u64, allow_shrink: bool) -> Result<()> {
+        self.act(|c| block::resize(c, domain, disk, size, allow_shrink))
+    }
     fn qemu_agent_command(&self, domain: &str, command: &str, timeout: Duration) -> Result<String> {
         self.act(|c| domain::qemu_agent_command(c, domain, command, timeout))
     }
@@ -175,6 +213,22 @@ impl Write for Live {
     }
     fn domfsthaw(&self, domain: &str) -> Result<u64> {
         self.thaw(domain)
+    }
+
+    fn set_metadata(&self, domain: &str, uri: &str, key: &str, xml: Option<&str>) -> Result<()> {
+        self.act(|c| metadata::set(c, domain, uri, key, xml))
+    }
+    fn screenshot(&self, domain: &str, to: &Path) -> Result<String> {
+        self.act(|c| domain::screenshot(c, domain, to))
+    }
+    fn snapshot_create_as(&self, domain: &str, snapshot: &str, o: &SnapshotOpts) -> Result<Snapshot> {
+        self.act(|c| snapshot::create(c, domain, snapshot, o))
+    }
+    fn snapshot_revert(&self, domain: &str, snapshot: &str) -> Result<()> {
+        self.act(|c| snapshot::revert(c, domain, snapshot))
+    }
+    fn snapshot_delete(&self, domain: &str, snapshot: &str, children: bool) -> Result<()> {
+        self.act(|c| snapshot::delete(c, domain, snapshot, children))
     }
 
     fn pool_define(&self, xml: &str) -> Result<StoragePool> {
@@ -220,6 +274,9 @@ impl Write for Live {
     fn vol_resize(&self, storage_pool: &str, volume: &str, capacity: u64, allow_shrink: bool) -> Result<()> {
         self.act(|c| storage::resize_volume(c, storage_pool, volume, capacity, allow_shrink))
     }
+    fn vol_clone(&self, storage_pool: &str, volume: &str, to: &str) -> Result<Volume> {
+        self.act(|c| storage::clone_volume(c, storage_pool, volume, to))
+    }
     fn vol_upload(&self, storage_pool: &str, volume: &str, from: &Path, p: &Progress) -> Result<()> {
         self.act(|c| storage::upload(c, storage_pool, volume, from, p))
     }
@@ -237,6 +294,25 @@ impl Write for Live {
     }
     fn secret_undefine(&self, secret: &str) -> Result<()> {
         self.act(|c| secret::undefine(c, secret))
+    }
+
+    fn net_define(&self, xml: &str) -> Result<Network> {
+        self.act(|c| network::define(c, xml))
+    }
+    fn net_undefine(&self, network: &str) -> Result<()> {
+        self.act(|c| network::undefine(c, network))
+    }
+    fn net_start(&self, network: &str) -> Result<()> {
+        self.act(|c| network::find(c, network)?.create().on(network))
+    }
+    fn net_destroy(&self, network: &str) -> Result<()> {
+        self.act(|c| network::find(c, network)?.destroy().on(network))
+    }
+    fn net_autostart(&self, network: &str, on: bool) -> Result<()> {
+        self.act(|c| network::find(c, network)?.set_autostart(on).on(network))
+    }
+    fn net_update(&self, network: &str, command: NetCommand, section: &str, xml: &str) -> Result<()> {
+        self.act(|c| network::update(c, network, command, section, xml))
     }
 
     fn host_file_copy(

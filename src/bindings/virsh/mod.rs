@@ -5,6 +5,7 @@ pub mod definition;
 pub mod live;
 pub mod model;
 pub mod script;
+pub mod sections;
 pub mod sys;
 
 #[cfg(test)]

@@ -1,14 +1,19 @@
 //! libvirt in memory: alone, or over a living one for plans. It refuses what libvirt refuses, in its words.
 
+mod block;
 mod define;
 mod devices;
 mod domain;
 mod files;
+mod metadata;
+mod network;
 mod secret;
+mod snapshot;
 mod storage;
 
 use super::api::{
-    Address, Domain, FileId, NodeInfo, Read, Secret, StoragePool, UndefineOpts, Volume, VolumeOpts, Write,
+    Address, Domain, FileId, Lease, NetCommand, Network, NodeInfo, Read, Secret, Snapshot, SnapshotOpts, StoragePool,
+    UndefineOpts, Volume, VolumeOpts, Write,
 };
 use super::definition::{self, no_agent};
 use crate::bindings::layer::Layer;
@@ -38,6 +43,10 @@ pub struct State {
     volumes: Layer<(String, String), Volume>,
     /// By uuid.
     secrets: Layer<String, secret::Held>,
+    /// By uuid.
+    networks: Layer<String, network::Held>,
+    /// By the domain's uuid and the snapshot's name.
+    snapshots: Layer<(String, String), snapshot::Held>,
     /// By path.
     files: Layer<String, files::Held>,
     /// The last number given out: ids of domains, inodes.
@@ -153,8 +162,21 @@ impl Read for Site {
         domain::domifaddr(self, domain, source)
     }
 
+    fn block_capacity(&self, domain: &str, disk: &str) -> Result<u64> {
+        block::capacity(self, domain, disk)
+    }
     fn agent_ping(&self, domain: &str) -> Result<bool> {
         Ok(self.domstate(domain)? == "running")
+    }
+
+    fn metadata(&self, domain: &str, uri: &str) -> Result<String> {
+        metadata::get(self, domain, uri)
+    }
+    fn snapshot_list(&self, domain: &str) -> Result<Vec<Snapshot>> {
+        Ok(snapshot::list(self, domain)?.into_iter().map(|held| held.info).collect())
+    }
+    fn snapshot_dumpxml(&self, domain: &str, snapshot: &str) -> Result<String> {
+        snapshot::dumpxml(self, domain, snapshot)
     }
 
     fn pool_list(&self) -> Result<Vec<StoragePool>> {
@@ -172,11 +194,27 @@ impl Read for Site {
     fn vol_info(&self, storage_pool: &str, volume: &str) -> Result<Volume> {
         storage::volume_info(self, storage_pool, volume)
     }
+    fn vol_dumpxml(&self, storage_pool: &str, volume: &str) -> Result<String> {
+        storage::volume_dumpxml(self, storage_pool, volume)
+    }
     fn secret_list(&self) -> Result<Vec<Secret>> {
         secret::list(self)
     }
     fn secret_get_value(&self, secret: &str) -> Result<Vec<u8>> {
         secret::value(self, secret)
+    }
+
+    fn net_list(&self) -> Result<Vec<Network>> {
+        network::list(self)
+    }
+    fn net_info(&self, network: &str) -> Result<Network> {
+        network::find(self, network)
+    }
+    fn net_dumpxml(&self, network: &str, inactive: bool) -> Result<String> {
+        network::dumpxml(self, network, inactive)
+    }
+    fn net_dhcp_leases(&self, network: &str) -> Result<Vec<Lease>> {
+        network::leases(self, network)
     }
 
     fn host_file(&self, path: &str) -> Result<Option<FileId>> {
@@ -234,6 +272,9 @@ impl Write for Site {
     fn setmem(&self, domain: &str, memory: u64) -> Result<()> {
         domain::edit(self, domain, |doc, live| define::set_memory(doc, memory, live))
     }
+    fn blockresize(&self, domain: &str, disk: &str, size: u64, allow_shrink: bool) -> Result<()> {
+        block::resize(self, domain, disk, size, allow_shrink)
+    }
     fn qemu_agent_command(&self, domain: &str, command: &str, timeout: Duration) -> Result<String> {
         domain::agent(self, domain, command, timeout)
     }
@@ -247,6 +288,27 @@ impl Write for Site {
     fn domfsthaw(&self, domain: &str) -> Result<u64> {
         let said = domain::agent(self, domain, r#"{"execute":"guest-fsfreeze-thaw"}"#, Duration::from_secs(5))?;
         definition::agent_count(&said)
+    }
+
+    fn set_metadata(&self, domain: &str, uri: &str, key: &str, xml: Option<&str>) -> Result<()> {
+        domain::edit(self, domain, |doc, _| metadata::set(doc, uri, key, xml))
+    }
+    /// A model writes no file outside.
+    fn screenshot(&self, domain: &str, to: &Path) -> Result<String> {
+        domain::must_run(&domain::find(self, domain)?)?;
+        if to.exists() {
+            return Err(Error::exists("File exists").subject(to.display()).code(17));
+        }
+        Ok("image/png".into())
+    }
+    fn snapshot_create_as(&self, domain: &str, snapshot: &str, o: &SnapshotOpts) -> Result<Snapshot> {
+        snapshot::create(self, domain, snapshot, o)
+    }
+    fn snapshot_revert(&self, domain: &str, snapshot: &str) -> Result<()> {
+        snapshot::revert(self, domain, snapshot)
+    }
+    fn snapshot_delete(&self, domain: &str, snapshot: &str, children: bool) -> Result<()> {
+        snapshot::delete(self, domain, snapshot, children)
     }
 
     fn pool_define(&self, xml: &str) -> Result<StoragePool> {
@@ -276,6 +338,9 @@ impl Write for Site {
     fn vol_resize(&self, storage_pool: &str, volume: &str, capacity: u64, allow_shrink: bool) -> Result<()> {
         storage::resize_volume(self, storage_pool, volume, capacity, allow_shrink)
     }
+    fn vol_clone(&self, storage_pool: &str, volume: &str, to: &str) -> Result<Volume> {
+        storage::clone_volume(self, storage_pool, volume, to)
+    }
     fn vol_upload(&self, storage_pool: &str, volume: &str, from: &Path, _p: &Progress) -> Result<()> {
         storage::upload(self, storage_pool, volume, from)
     }
@@ -290,6 +355,25 @@ impl Write for Site {
     }
     fn secret_undefine(&self, secret: &str) -> Result<()> {
         secret::undefine(self, secret)
+    }
+
+    fn net_define(&self, xml: &str) -> Result<Network> {
+        network::define(self, xml)
+    }
+    fn net_undefine(&self, network: &str) -> Result<()> {
+        network::undefine(self, network)
+    }
+    fn net_start(&self, network: &str) -> Result<()> {
+        network::start(self, network)
+    }
+    fn net_destroy(&self, network: &str) -> Result<()> {
+        network::destroy(self, network)
+    }
+    fn net_autostart(&self, network: &str, on: bool) -> Result<()> {
+        network::autostart(self, network, on)
+    }
+    fn net_update(&self, network: &str, command: NetCommand, section: &str, xml: &str) -> Result<()> {
+        network::update(self, network, command, section, xml)
     }
 
     fn host_file_copy(

@@ -1,31 +1,39 @@
 //! `virsh`, as scripts see it. Form of the docs: see `bindings/rbd/script.rs`.
 
+mod at;
+mod block;
 mod define;
 mod domain;
 mod freeze;
 mod host;
+mod metadata;
+mod network;
 mod nvram;
 mod secret;
+mod snapshot;
 mod storage;
+mod volume;
+mod wait;
 
-use super::api::Domain;
+pub use at::At;
+
+use super::api::{Address, Domain, Read, Volume};
 use super::definition::{Doc, nvram_path};
 use crate::bindings::World;
 use crate::error::{Error, Kind, Result};
 use crate::helpers::xml::Document;
-use crate::host::Host;
 use crate::host::op::Op;
-use crate::host::undo::Undo;
+use crate::host::undo::{Undo, VolumeId};
 use crate::host::values::{Raise, RhaiResultOf};
 use std::sync::Arc;
 
 /// The `virsh` handle.
 #[derive(Clone)]
-pub struct Virsh(pub Arc<Host>);
+pub struct Virsh(pub Arc<At>);
 
 /// A change of one domain, named and guarded by what it is now.
 fn change_domain(
-    host: &Host,
+    host: &At,
     name: &str,
     domain: &str,
     describe: impl FnOnce(Op, &Domain) -> (Op, Undo),
@@ -38,12 +46,12 @@ fn change_domain(
 
 /// A change whose undo holds only from the moment before its effect, unless libvirt refuses it: what has not happened
 /// must not be taken back, for that could be somebody else's.
-fn change<T>(host: &Host, op: Op, undo: Undo, perform: impl FnOnce(&dyn World) -> Result<T>) -> Result<T> {
+fn change<T>(host: &At, op: Op, undo: Undo, perform: impl FnOnce(&dyn World) -> Result<T>) -> Result<T> {
     host.change(op, Undo::Nothing, |w, step| Ok((step.effect(undo.clone(), || perform(w))?, undo)))
 }
 
 /// Stops a domain in one way or another.
-fn stop(host: &Host, op: Op, info: &Domain, undo: Undo, perform: impl FnOnce(&dyn World) -> Result<()>) -> Result<()> {
+fn stop(host: &At, op: Op, info: &Domain, undo: Undo, perform: impl FnOnce(&dyn World) -> Result<()>) -> Result<()> {
     host.change(op, Undo::Nothing, |w, step| {
         // Before the undo holds: after a crash, one that was off before would be started.
         let now = w.virsh().dominfo(&info.uuid)?;
@@ -56,7 +64,7 @@ fn stop(host: &Host, op: Op, info: &Domain, undo: Undo, perform: impl FnOnce(&dy
 
 /// Starts a domain paused, writes down which process it is, and lets it run then. After a crash in between, one that is
 /// paused is this run's, and one that runs without its id in the journal was started by somebody else.
-fn start(host: &Host, op: Op, info: &Domain) -> Result<()> {
+fn start(host: &At, op: Op, info: &Domain) -> Result<()> {
     let undo = |id| Undo::Stop { name: info.name.clone(), uuid: info.uuid.clone(), id };
     host.change(op, Undo::Nothing, |w, step| {
         let now = w.virsh().dominfo(&info.uuid)?;
@@ -82,6 +90,62 @@ fn start(host: &Host, op: Op, info: &Domain) -> Result<()> {
             w.resume(&info.uuid).or_else(|e| if e.kind == Kind::Busy { Ok(()) } else { Err(e) })?;
         }
         Ok(((), undo(now.id)))
+    })
+}
+
+/// Whether a domain has come to what is waited for: `None` not yet, else the addresses that were asked for.
+fn reached(virsh: &dyn Read, domain: &str, what: &str) -> Result<Option<Vec<Address>>> {
+    let state = match virsh.domstate(domain) {
+        // One that was transient is gone once it is off.
+        Err(e) if e.kind == Kind::NotFound && what == "shut off" => return Ok(Some(Vec::new())),
+        state => state?,
+    };
+    let met = |yes: bool| Ok(yes.then(Vec::new));
+    if what == "running" || what == "shut off" {
+        return met(state == what);
+    }
+    if what != "agent" && what != "address" {
+        let e = Error::invalid(format!("`{what}` cannot be waited for"));
+        return Err(e.hint("\"running\", \"shut off\", \"agent\" or \"address\""));
+    }
+    if state == "shut off" || state == "crashed" {
+        return Err(Error::invalid(format!("is {state}: there is nobody whose {what} could come")).hint("virsh start"));
+    }
+    let agent = virsh.agent_ping(domain)?;
+    if what == "agent" {
+        return met(agent);
+    }
+    for source in if agent { &["agent", "lease"][..] } else { &["lease"][..] } {
+        // A domain in mid-boot answers with errors of many kinds.
+        let mut found = virsh.domifaddr(domain, source).unwrap_or_default();
+        found.retain(|a| !is_for_itself(&a.address));
+        if !found.is_empty() {
+            return Ok(Some(found));
+        }
+    }
+    Ok(None)
+}
+
+/// Addresses at which nobody else reaches the guest.
+fn is_for_itself(address: &str) -> bool {
+    match address.parse() {
+        Ok(std::net::IpAddr::V4(a)) => a.is_loopback() || a.is_link_local(),
+        Ok(std::net::IpAddr::V6(a)) => a.is_loopback() || a.is_unicast_link_local(),
+        Err(_) => true,
+    }
+}
+
+/// Makes a volume. Until it is known what it is made of, a crash leaves it.
+fn make_volume(host: &At, op: Op, pool: &str, make: impl FnOnce(&dyn World) -> Result<Volume>) -> Result<Volume> {
+    let name = op.subject.rsplit_once('/').map_or("", |(_, name)| name).to_string();
+    let before = Undo::Impossible { command: format!("virsh vol-delete --pool {pool} {name}") };
+    host.change(op, before.clone(), |w, _| {
+        let made = make(w)?;
+        let undo = match VolumeId::of(w, &made.kind, &made.path) {
+            Some(is) => Undo::DeleteVolume { storage_pool: pool.into(), volume: made.name.clone(), is },
+            None => before,
+        };
+        Ok((made, undo))
     })
 }
 
@@ -123,13 +187,13 @@ fn agent_command(command: &str) -> (String, Vec<String>) {
 }
 
 /// Keeps a definition before it is changed.
-fn keep_definition(host: &Host, name: &str, uuid: &str, before: &str) -> Result<Undo> {
+fn keep_definition(host: &At, name: &str, uuid: &str, before: &str) -> Result<Undo> {
     let before = host.gate.keep("domain.xml", before.as_bytes())?;
     Ok(Undo::Redefine { name: name.into(), uuid: uuid.into(), before })
 }
 
 /// Keeps a definition and its NVRAM file before they go.
-fn keep_undefined(host: &Host, info: &Domain, nvram: bool) -> Result<Undo> {
+fn keep_undefined(host: &At, info: &Domain, nvram: bool) -> Result<Undo> {
     let text = host.virsh().dumpxml(&info.uuid, true, true)?;
     let path = nvram_path(&Doc::parse(&text)?).filter(|_| nvram);
     let before = host.gate.keep("domain.xml", text.as_bytes())?;
@@ -150,9 +214,15 @@ pub fn register(engine: &mut rhai::Engine) {
         rhai::exported_module!(nvram::functions),
         rhai::exported_module!(domain::functions),
         rhai::exported_module!(freeze::functions),
+        rhai::exported_module!(block::functions),
+        rhai::exported_module!(wait::functions),
         rhai::exported_module!(define::functions),
         rhai::exported_module!(storage::functions),
         rhai::exported_module!(secret::functions),
+        rhai::exported_module!(network::functions),
+        rhai::exported_module!(metadata::functions),
+        rhai::exported_module!(snapshot::functions),
+        rhai::exported_module!(volume::functions),
     ] {
         engine.register_global_module(module.into());
     }

@@ -6,9 +6,10 @@
 
 #![allow(unsafe_code)]
 
+use super::api::Lease;
 use crate::bindings::sys::{self, Handle};
 use crate::error::{Error, Result};
-use std::ffi::{CStr, c_void};
+use std::ffi::{CStr, CString, c_void};
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicPtr, Ordering};
@@ -70,6 +71,54 @@ pub fn require(name: &CStr) -> Result<()> {
     }
     Err(Error::unsupported(format!("the installed libvirt has no {}", name.to_string_lossy()))
         .hint("apt install libvirt0: version 6.0 or later"))
+}
+
+fn failed() -> virt::error::Error {
+    virt::error::Error::last_error()
+}
+
+/// The size that a disk has for its guest. `virt`'s own `block_info` drops the error and gives what was in memory.
+pub fn block_capacity(domain: &virt::domain::Domain, disk: &str) -> std::result::Result<u64, virt::error::Error> {
+    let disk = CString::new(disk).unwrap_or_default();
+    let mut info = virt::sys::virDomainBlockInfo { capacity: 0, allocation: 0, physical: 0 };
+    // SAFETY: a live handle, a NUL-terminated string, a struct for the answer.
+    let rc = unsafe { virt::sys::virDomainGetBlockInfo(domain.as_ptr(), disk.as_ptr(), &raw mut info, 0) };
+    if rc < 0 { Err(failed()) } else { Ok(info.capacity) }
+}
+
+/// The leases of a network; `virt` has no wrapper for them.
+pub fn dhcp_leases(network: &virt::network::Network) -> std::result::Result<Vec<Lease>, virt::error::Error> {
+    let mut found: *mut virt::sys::virNetworkDHCPLeasePtr = std::ptr::null_mut();
+    // SAFETY: a live handle; no MAC address means all; libvirt allocates the array.
+    let n = unsafe { virt::sys::virNetworkGetDHCPLeases(network.as_ptr(), std::ptr::null(), &raw mut found, 0) };
+    if n < 0 {
+        return Err(failed());
+    }
+    // SAFETY: a string of the lease, or NULL.
+    let text =
+        |p: *mut std::ffi::c_char| (!p.is_null()).then(|| unsafe { CStr::from_ptr(p) }.to_string_lossy().into_owned());
+    let mut all = Vec::new();
+    for i in 0..n as usize {
+        // SAFETY: n pointers to leases, each freed once, after it was read; then their array, which malloc made.
+        unsafe {
+            let lease = *found.add(i);
+            all.push(Lease {
+                expiry: (*lease).expirytime,
+                mac: text((*lease).mac),
+                protocol: if (*lease).type_ == virt::sys::VIR_IP_ADDR_TYPE_IPV6 as i32 { "ipv6" } else { "ipv4" }
+                    .into(),
+                address: text((*lease).ipaddr).unwrap_or_default(),
+                prefix: (*lease).prefix,
+                hostname: text((*lease).hostname),
+                client_id: text((*lease).clientid),
+            });
+            virt::sys::virNetworkDHCPLeaseFree(lease);
+        }
+    }
+    // SAFETY: as above; NULL where there are none.
+    unsafe { libc::free(found.cast()) };
+    all.sort_by(|a, b| a.address.cmp(&b.address));
+    Ok(all)
 }
 
 /// Copies one extended attribute between open files. A source that has none, and a filesystem that knows none, are

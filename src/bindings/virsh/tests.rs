@@ -13,9 +13,12 @@ use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
 
+mod block;
 mod connection;
 mod domains;
+mod networks;
 mod overlay;
+mod snapshots;
 mod storage;
 
 fn lab() -> bool {

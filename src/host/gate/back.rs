@@ -45,11 +45,16 @@ impl Gate {
     /// A domain that a rollback has started again is another process: an outer transaction that has started the first
     /// one would have to stop this one.
     fn started_again(&self, undone: &Undo) {
-        let Undo::Start { uuid: again, .. } = undone else { return };
-        let Ok(domain) = self.world.virsh().dominfo(again) else { return };
+        let Undo::Start { uuid: again, .. } = undone.plain() else { return };
+        let domain = match undone {
+            Undo::OnHost { uri, .. } => self.world.at(uri).and_then(|w| w.virsh().dominfo(again)),
+            _ => self.world.virsh().dominfo(again),
+        };
+        let Ok(domain) = domain else { return };
         let mut lines = Vec::new();
         for open in lock(&self.frames).values_mut().flat_map(|f| &mut f.done) {
-            if let Undo::Stop { uuid, id, .. } = &mut open.undo
+            let undo = if let Undo::OnHost { then, .. } = &mut open.undo { then } else { &mut open.undo };
+            if let Undo::Stop { uuid, id, .. } = undo
                 && uuid == again
             {
                 *id = domain.id;
@@ -116,8 +121,8 @@ impl Gate {
 
 /// Whether an undo would start a domain that one of `earlier` operations has started: it stays off.
 pub fn is_off_before<'a>(undo: &Undo, earlier: impl IntoIterator<Item = &'a Open>) -> bool {
-    let Undo::Start { uuid: again, .. } = undo else { return false };
-    earlier.into_iter().any(|o| matches!(&o.undo, Undo::Stop { uuid, .. } if uuid == again))
+    let Undo::Start { uuid: again, .. } = undo.plain() else { return false };
+    earlier.into_iter().any(|o| matches!(o.undo.plain(), Undo::Stop { uuid, .. } if uuid == again))
 }
 
 /// What `take_back` came to.

@@ -14,7 +14,7 @@ impl Site {
             Place::Here(r) => r.beneath().cloned(),
         };
         let mut watchers = beneath.map_or(Ok(Vec::new()), |spec| Read::watchers(self.rbd_beneath()?, &spec))?;
-        let users = self.image_users(image);
+        let users = self.all_image_users(image);
         // A domain that was stopped here no longer watches; which of the watchers it was cannot be told.
         watchers.truncate(watchers.len().saturating_sub(users.stopped.len()));
         watchers.extend(users.started.iter().enumerate().map(|(n, domain)| Watcher {

@@ -1,14 +1,18 @@
 //! Domains of the real libvirt.
 
 use super::errors::{On, translate};
+use super::storage::save;
+use crate::bindings::spec::Progress;
 use crate::bindings::virsh::api::{Address, Domain, UndefineOpts};
 use crate::bindings::virsh::definition::{Doc, Identity, canonical_uuid, nvram_path, refuse_harmful_name};
 use crate::bindings::virsh::sys::require;
 use crate::error::{Error, Kind, Result};
+use std::path::Path;
 use std::time::Duration;
 use virt::connect::Connect;
 use virt::domain::Domain as Handle;
 use virt::enumutil::Enum;
+use virt::stream::Stream;
 use virt::sys;
 
 /// By id, uuid or name, in virsh's order.
@@ -29,7 +33,7 @@ pub fn find(c: &Connect, domain: &str) -> Result<Handle> {
     c.lookup_domain_by_name(domain).on(domain)
 }
 
-fn refuse_nul(text: &str) -> Result<()> {
+pub fn refuse_nul(text: &str) -> Result<()> {
     if text.contains('\0') { Err(Error::invalid("a NUL character").subject(text.replace('\0', "?"))) } else { Ok(()) }
 }
 
@@ -249,7 +253,7 @@ pub fn start_paused(c: &Connect, domain: &str) -> Result<()> {
 }
 
 /// Where a change goes: the definition, the running domain, or both.
-fn affect(handle: &Handle, name: &str) -> Result<u32> {
+pub fn affect(handle: &Handle, name: &str) -> Result<u32> {
     let config = if handle.is_persistent().on(name)? { sys::VIR_DOMAIN_AFFECT_CONFIG } else { 0 };
     let live = if handle.is_active().on(name)? { sys::VIR_DOMAIN_AFFECT_LIVE } else { 0 };
     Ok(config | live)
@@ -289,6 +293,14 @@ pub fn setmem(c: &Connect, domain: &str, memory: u64) -> Result<()> {
         handle.set_memory_flags(kib, sys::VIR_DOMAIN_MEM_MAXIMUM | sys::VIR_DOMAIN_MEM_CONFIG).on(domain)?;
     }
     handle.set_memory_flags(kib, affect).on(domain).map(|_| ())
+}
+
+/// In libvirt's own choice of format.
+pub fn screenshot(c: &Connect, domain: &str, to: &Path) -> Result<String> {
+    let stream = Stream::new(c, 0).on(domain)?;
+    let kind = find(c, domain)?.screenshot(&stream, 0, 0).on(domain)?;
+    save(stream, to, domain, 0, &Progress::none())?;
+    Ok(kind)
 }
 
 pub fn qemu_agent_command(c: &Connect, domain: &str, command: &str, timeout: Duration) -> Result<String> {

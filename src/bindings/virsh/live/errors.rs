@@ -50,7 +50,10 @@ fn kind(number: u32, message: &str) -> Kind {
         sys::VIR_ERR_OPERATION_FAILED if says(message, &["already exists", "already defined"]) => Kind::Exists,
         sys::VIR_ERR_INTERNAL_ERROR if says(message, &["already defined for use"]) => Kind::Exists,
         sys::VIR_ERR_OPERATION_INVALID => match () {
-            () if says(message, &["already exists"]) => Kind::Exists,
+            () if says(message, &["couldn't locate"]) => Kind::NotFound,
+            () if says(message, &["already exists", "there is an existing", "there is already at least one"]) => {
+                Kind::Exists
+            }
             () if says(message, &["not running", "not active", "nvram", "transient"]) => Kind::Invalid,
             () if says(message, &["already", "active", "running", "in use", "busy", "still"]) => Kind::Busy,
             () => Kind::Invalid,
@@ -80,10 +83,14 @@ fn kind(number: u32, message: &str) -> Kind {
         | sys::VIR_ERR_NO_NAME
         | sys::VIR_ERR_NO_OS
         | sys::VIR_ERR_OS_TYPE => Kind::Invalid,
+        sys::VIR_ERR_INTERNAL_ERROR if says(message, &["snapshots are not supported"]) => Kind::Unsupported,
         sys::VIR_ERR_INTERNAL_ERROR if says(message, &["malformed", "missing domain type"]) => Kind::Invalid,
         _ => Kind::Failed,
     }
 }
+
+/// Internal snapshots lie in the disk's own file, which only qcow2 has room for.
+pub const NO_INTERNAL: &str = "of a disk on RBD `rbd.snap_create` takes one; libvirt's own need qcow2 files";
 
 fn says(message: &str, words: &[&str]) -> bool {
     words.iter().any(|w| message.contains(w))
@@ -93,6 +100,14 @@ fn hint(number: u32, message: &str) -> Option<&'static str> {
     match number {
         sys::VIR_ERR_OPERATION_INVALID if says(message, &["undefine domain with nvram"]) => {
             Some("`nvram: true` removes its NVRAM file too, `keep_nvram: true` leaves it")
+        }
+        sys::VIR_ERR_OPERATION_INVALID if says(message, &["cannot delete inactive domain with"]) => {
+            Some("`snapshots_metadata: true` removes libvirt's records of them too")
+        }
+        sys::VIR_ERR_INTERNAL_ERROR | sys::VIR_ERR_CONFIG_UNSUPPORTED
+            if says(message, &["internal snapshot", "snapshots are not supported"]) =>
+        {
+            Some(NO_INTERNAL)
         }
         sys::VIR_ERR_AGENT_UNRESPONSIVE => {
             Some("is qemu-guest-agent installed in the guest, and has the guest booted?")

@@ -3,7 +3,9 @@
 use super::errors::On;
 use crate::bindings::spec::Progress;
 use crate::bindings::virsh::api::{StoragePool, Volume, VolumeOpts};
-use crate::bindings::virsh::definition::{Identity, canonical_uuid, refuse_shrinking, volume_xml};
+use crate::bindings::virsh::definition::{
+    Identity, canonical_uuid, refuse_cloning_images, refuse_shrinking, renamed_volume, volume_xml,
+};
 use crate::error::{Error, Kind, Result};
 use std::fs::File;
 use std::io::{Read, Write};
@@ -155,6 +157,24 @@ pub fn create_volume(c: &Connect, pool: &str, name: &str, capacity: u64, o: &Vol
     describe_volume(&new, pool, name)
 }
 
+pub fn volume_dumpxml(c: &Connect, pool: &str, name: &str) -> Result<String> {
+    volume(c, pool, name)?.xml_desc(0).on(&of(pool, name))
+}
+
+pub fn clone_volume(c: &Connect, pool: &str, name: &str, to: &str) -> Result<Volume> {
+    refuse_nul(to)?;
+    refuse_cloning_images(&dumpxml(c, pool)?, &of(pool, name))?;
+    let from = volume(c, pool, name)?;
+    let xml = renamed_volume(&from.xml_desc(0).on(&of(pool, name))?, to)?;
+    let subject = of(pool, to);
+    let made = StorageVol::create_xml_from(&find(c, pool)?, &xml, &from, 0).on(&subject);
+    let new = made.map_err(|e| match volume(c, pool, to) {
+        Ok(_) if e.kind == Kind::Failed => Error { kind: Kind::Exists, ..e },
+        _ => e,
+    })?;
+    describe_volume(&new, pool, to)
+}
+
 pub fn delete_volume(c: &Connect, pool: &str, name: &str) -> Result<()> {
     volume(c, pool, name)?.delete(0).on(&of(pool, name))
 }
@@ -218,16 +238,21 @@ fn end(stream: Stream, outcome: Result<()>, subject: &str) -> Result<()> {
 pub fn download(c: &Connect, pool: &str, name: &str, to: &Path, p: &Progress) -> Result<()> {
     let handle = volume(c, pool, name)?;
     let subject = of(pool, name);
-    let shown = to.display().to_string();
     let total = handle.info().on(&subject)?.capacity;
     let stream = Stream::new(c, 0).on(&subject)?;
     handle.download(&stream, 0, 0, 0).on(&subject)?;
+    save(stream, to, &subject, total, p)
+}
+
+/// What a stream gives, as a file of this host that must not exist. `total` is 0 where nobody knows.
+pub fn save(stream: Stream, to: &Path, subject: &str, total: u64, p: &Progress) -> Result<()> {
+    let shown = to.display().to_string();
     let mut file = match File::create_new(to) {
         Ok(file) => file,
-        Err(e) => return end(stream, Err(Error::from(e).subject(shown)), &subject),
+        Err(e) => return end(stream, Err(Error::from(e).subject(shown)), subject),
     };
-    let received = receive(&stream, &mut file, &subject, &shown, total, p);
-    let outcome = end(stream, received, &subject);
+    let received = receive(&stream, &mut file, subject, &shown, total, p);
+    let outcome = end(stream, received, subject);
     if outcome.is_err() {
         // Ours: create_new made it.
         let _ = std::fs::remove_file(to);

@@ -1,7 +1,7 @@
 //! Domains in memory.
 
 use super::define::{check_name, complete};
-use super::{Users, absent, files, refused};
+use super::{Users, absent, files, refused, snapshot};
 use crate::bindings::spec::ImageSpec;
 use crate::bindings::virsh::api::{Address, Domain, Read, UndefineOpts, Write};
 use crate::bindings::virsh::definition::{Doc, canonical_uuid, nvram_path, rbd_disks};
@@ -197,6 +197,7 @@ pub fn undefine(site: &Site, domain: &str, o: &UndefineOpts) -> Result<()> {
     if held.info.managed_save && !o.managed_save {
         return Err(refused(Kind::Invalid, "Refusing to undefine while domain managed save image exists", name));
     }
+    snapshot::undefine(site, &held.info, o.snapshots_metadata)?;
     if let Some(path) = nvram_path(&Doc::parse(&held.xml)?) {
         undefine_nvram(site, &held.info, &path, o)?;
     }
@@ -233,7 +234,7 @@ fn undefine_nvram(site: &Site, info: &Domain, path: &str, o: &UndefineOpts) -> R
     }
 }
 
-fn must_run(info: &Domain) -> Result<()> {
+pub fn must_run(info: &Domain) -> Result<()> {
     if info.active() { Ok(()) } else { Err(refused(Kind::Invalid, "domain is not running", &info.name)) }
 }
 
@@ -375,6 +376,20 @@ pub fn edit(site: &Site, domain: &str, change: impl Fn(&mut Doc, bool) -> Result
     held.info.used_memory = told.used_memory;
     held.info.cpus = told.cpus;
     held.live = live;
+    put(site, held);
+    Ok(())
+}
+
+/// Back to a snapshot: its definition, where it is known, and its state in libvirt's word.
+pub fn go_back(site: &Site, uuid: &str, xml: Option<&str>, state: &str) -> Result<()> {
+    let mut held = held(site, uuid)?;
+    if let Some(xml) = xml {
+        held.xml = xml.into();
+    }
+    let runs = state == "running" || state == "paused";
+    held.info.id = runs.then(|| site.virsh.number() as u32);
+    held.info.state = if runs { state } else { "shut off" }.into();
+    held.live = runs.then(|| held.xml.clone());
     put(site, held);
     Ok(())
 }

@@ -3,7 +3,7 @@
 use super::{absent, refused, secret};
 use crate::bindings::spec::{ImageSpec, Progress};
 use crate::bindings::virsh::api::{Read, StoragePool, Volume, VolumeOpts};
-use crate::bindings::virsh::definition::{Doc, canonical_uuid, refuse_shrinking};
+use crate::bindings::virsh::definition::{Doc, canonical_uuid, refuse_cloning_images, refuse_shrinking, volume_xml};
 use crate::bindings::{Site, rbd};
 use crate::error::{Error, Kind, Result};
 use std::path::Path;
@@ -280,6 +280,18 @@ fn present(site: &Site, held: &Held, mut volume: Volume) -> Result<Volume> {
     Ok(volume)
 }
 
+/// The volume that is this file, with its pool.
+pub fn by_path(site: &Site, path: &str) -> Result<Option<(String, Volume)>> {
+    for pool in list(site)?.into_iter().filter(|p| p.state == "running") {
+        if held(site, &pool.uuid)?.ceph_pool()?.is_none()
+            && let Some(volume) = volumes(site, &pool.uuid)?.into_iter().find(|v| v.path == path)
+        {
+            return Ok(Some((pool.name, volume)));
+        }
+    }
+    Ok(None)
+}
+
 fn volume(site: &Site, held: &Held, name: &str) -> Result<Volume> {
     held.active()?;
     let beneath = || match site.base() {
@@ -360,6 +372,24 @@ pub fn resize_volume(site: &Site, pool: &str, name: &str, capacity: u64, allow_s
     volume.capacity = capacity;
     site.virsh.volumes.put((held.info.uuid, name.into()), volume);
     Ok(())
+}
+
+pub fn volume_dumpxml(site: &Site, pool: &str, name: &str) -> Result<String> {
+    let held = held(site, pool)?;
+    let volume = volume(site, &held, name).and_then(|v| present(site, &held, v))?;
+    // Of an untouched one the world beneath knows more.
+    match site.base() {
+        Some(base) if !held.own_list => absent(Read::vol_dumpxml(base, &held.info.uuid, name))?,
+        _ => None,
+    }
+    .map_or_else(|| Ok(volume_xml(name, volume.capacity, volume.allocation, None)), Ok)
+}
+
+pub fn clone_volume(site: &Site, pool: &str, name: &str, to: &str) -> Result<Volume> {
+    let held = held(site, pool)?;
+    refuse_cloning_images(&held.xml, &of(&held.info, name))?;
+    let from = volume(site, &held, name)?;
+    create_volume(site, pool, to, from.capacity, &VolumeOpts { allocation: from.allocation, format: None })
 }
 
 /// libvirt has streams for files and devices only.

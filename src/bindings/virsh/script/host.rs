@@ -13,6 +13,27 @@ pub mod functions {
     /// The `virsh` namespace: domains, storage pools, volumes, secrets of the hypervisor.
     pub type Virsh = crate::bindings::virsh::script::Virsh;
 
+    /// Connects to another hypervisor; what it gives has the methods of `virsh`.
+    ///
+    /// What is done there is taken back there, after a crash too: the journal names the URI. Needs the right
+    /// `virsh.connect` for it.
+    /// # Returns
+    /// A handle: `virsh.connect(uri).list()`.
+    /// # Errors
+    /// `unreachable`; `denied`.
+    /// # Example
+    /// ```rhai
+    /// let other = virsh.connect("qemu+ssh://zcloud/system");
+    /// other.list().is_empty() == true
+    /// ```
+    /// Implements: virConnectOpen (virsh --connect)
+    #[rhai_fn(name = "connect", pure, return_raw)]
+    pub fn connect(virsh: &mut Virsh, uri: &str) -> RhaiResultOf<Virsh> {
+        const OP: &str = "virsh.connect";
+        virsh.0.gate.may(OP, uri).raise(OP)?;
+        Ok(crate::bindings::virsh::script::Virsh(std::sync::Arc::new(virsh.0.connect(uri).raise(OP)?)))
+    }
+
     /// Gives the connection's URI.
     ///
     /// # Errors

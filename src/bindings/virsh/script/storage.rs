@@ -6,7 +6,7 @@
 #[rhai::plugin::export_module]
 pub mod functions {
     use crate::bindings::virsh::api::VolumeOpts;
-    use crate::bindings::virsh::script::Virsh;
+    use crate::bindings::virsh::script::{Virsh, make_volume};
     use crate::error::Error;
     use crate::helpers::xml::Document;
     use crate::host::op::Op;
@@ -242,10 +242,8 @@ pub mod functions {
         let capacity = size_of(OP, &size)?;
         let o: VolumeOpts = options(OP, options_)?;
         let op = Op::change(OP, format!("{storage_pool}/{new_volume}")).with("capacity", capacity);
-        let undo = Undo::Impossible { command: format!("virsh vol-delete --pool {storage_pool} {new_volume}") };
-        to_value(
-            virsh.0.change_plain(op, undo, |w, _| w.vol_create_as(storage_pool, new_volume, capacity, &o)).raise(OP)?,
-        )
+        let made = make_volume(&virsh.0, op, storage_pool, |w| w.vol_create_as(storage_pool, new_volume, capacity, &o));
+        to_value(made.raise(OP)?)
     }
 
     /// Removes a volume for good.
