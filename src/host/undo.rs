@@ -133,6 +133,11 @@ pub enum Undo {
         temp: String,
         id: Option<FileId>,
     },
+    /// A file of the hypervisor that this run removed.
+    RestoreHostFile {
+        path: String,
+        before: String,
+    },
     /// A domain that this run undefined, with the NVRAM file that went with it.
     DefineAgain {
         name: String,
@@ -257,6 +262,7 @@ impl Undo {
             }
             Undo::OnHost { uri, then, .. } => return then.command().map(|c| there(&c, uri)),
             Undo::Network { name, back, .. } => network::command(name, back),
+            Undo::RestoreHostFile { path, before } => format!("cp {before} {path}"),
             Undo::RemoveFile { path, .. } => format!("rm '{}'", path.display()),
             Undo::RemoveLines { path, .. } => format!("$EDITOR {path}  # its last lines"),
             Undo::GuestEdits { image, .. } => format!("(files inside {image} were changed)"),
@@ -375,6 +381,13 @@ pub fn apply(undo: &Undo, world: &dyn World, before: &Before, notice: &dyn Fn(&s
                 removed |= world.host_file_remove(path, id)?;
             }
             Ok(if removed { Outcome::Done(format!("removed {path}")) } else { Outcome::Gone })
+        }
+        Undo::RestoreHostFile { path, before: file } => {
+            if world.virsh().host_file(path)?.is_some() {
+                return Ok(Outcome::Gone);
+            }
+            world.host_file_restore(path, &read_before_bytes(before, file)?)?;
+            Ok(Outcome::Done(format!("put {path} back")))
         }
         Undo::DefineAgain { name, uuid, before: file, nvram, autostart } => {
             if find(world.virsh().dominfo(uuid))?.is_none() {

@@ -5,11 +5,13 @@
 mod bare;
 mod clone;
 mod crash;
+mod destroy;
 mod hypervisor;
 mod input;
 mod network;
 mod pool;
 mod race;
 mod services;
+mod sight;
 mod site;
 mod undo;

@@ -12,8 +12,8 @@ mod snapshot;
 mod storage;
 
 use super::api::{
-    Address, Domain, FileId, Lease, NetCommand, Network, NodeInfo, Read, Secret, Snapshot, SnapshotOpts, StoragePool,
-    UndefineOpts, Volume, VolumeOpts, Write,
+    Address, Domain, FileId, HostFile, Lease, NetCommand, Network, NodeInfo, Read, Secret, Snapshot, SnapshotOpts,
+    StoragePool, UndefineOpts, Volume, VolumeOpts, Write,
 };
 use crate::bindings::layer::Layer;
 use crate::bindings::spec::{ImageSpec, Progress};
@@ -218,6 +218,9 @@ impl Read for Site {
 
     fn host_file(&self, path: &str) -> Result<Option<FileId>> {
         files::id(self, path)
+    }
+    fn host_file_ls(&self, dir: &str) -> Result<Vec<HostFile>> {
+        files::list(self, dir)
     }
     fn host_file_read(&self, path: &str) -> Result<Vec<u8>> {
         files::read(self, path)
