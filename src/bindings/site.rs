@@ -18,7 +18,7 @@ pub struct Site {
     pub(crate) virsh: virsh::model::State,
     pub(crate) guestfs: guestfs::model::State,
     /// Other hypervisors of this site, by URI: the cluster is one.
-    others: Mutex<HashMap<String, Arc<Site>>>,
+    pub(crate) others: Mutex<HashMap<String, Arc<Site>>>,
     /// Tests of the gate take it for a real one: with a journal, rollback and recovery.
     #[cfg(test)]
     pub(crate) as_live: bool,
