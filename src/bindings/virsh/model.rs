@@ -119,7 +119,7 @@ fn domcapabilities() -> String {
 
 impl Read for Site {
     fn uri(&self) -> Result<String> {
-        self.beneath(Read::uri, || "qemu:///system".into())
+        self.beneath(Read::uri, || self.uri.clone().unwrap_or_else(|| "qemu:///system".into()))
     }
     fn hostname(&self) -> Result<String> {
         self.beneath(Read::hostname, || "hypervisor".into())
