@@ -134,7 +134,7 @@ pub mod functions {
         let id = id.ok_or_else(|| about(Error::not_found("there is no such file"))).raise(OP)?;
         let free = || match used(at.virsh())?.into_iter().find(|u| u.is(&id)) {
             Some(u) => Err(about(Error::busy(format!("is the NVRAM file of domain {}", u.domain)))
-                .hint("virsh undefine --nvram removes both")),
+                .hint("`virsh undefine --nvram` removes both")),
             None => Ok(()),
         };
         free().raise(OP)?;
