@@ -17,6 +17,8 @@ pub struct Site {
     pub(crate) rbd: Arc<rbd::model::State>,
     pub(crate) virsh: virsh::model::State,
     pub(crate) guestfs: guestfs::model::State,
+    /// By which a site that is all memory was connected to.
+    pub(crate) uri: Option<String>,
     /// Other hypervisors of this site, by URI: the cluster is one.
     pub(crate) others: Mutex<HashMap<String, Arc<Site>>>,
     /// Tests of the gate take it for a real one: with a journal, rollback and recovery.
@@ -37,6 +39,7 @@ impl Site {
                 base: self.base.as_ref().map(|b| b.other(uri)),
                 ceph: self.ceph.clone(),
                 rbd: self.rbd.clone(),
+                uri: Some(uri.into()),
                 #[cfg(test)]
                 as_live: self.as_live,
                 ..Site::default()

@@ -6,6 +6,7 @@
 mod command;
 mod images;
 mod network;
+mod start;
 mod volumes;
 
 pub use network::NetworkBack;
@@ -20,12 +21,9 @@ use crate::helpers::files;
 use command::there;
 use images::{is_image, remove_image, remove_snaps, roll_back, wait_for_watchers};
 use serde::{Deserialize, Serialize};
+use start::start_again;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
-
-/// How long a rollback waits for a guest that was asked to shut down.
-const SHUTDOWN: Duration = Duration::from_secs(15);
 
 /// Where the run keeps what was there before its changes: files beside its journal, or, in a plan, memory.
 pub enum Before<'a> {
@@ -141,6 +139,11 @@ pub enum Undo {
         path: String,
         temp: String,
         id: Option<FileId>,
+    },
+    /// A file of the hypervisor that this run removed.
+    RestoreHostFile {
+        path: String,
+        before: String,
     },
     /// A domain that this run undefined, with the NVRAM file that went with it.
     DefineAgain {
@@ -378,6 +381,13 @@ pub fn apply(undo: &Undo, world: &dyn World, before: &Before, notice: &dyn Fn(&s
             }
             Ok(if removed { Outcome::Done(format!("removed {path}")) } else { Outcome::Gone })
         }
+        Undo::RestoreHostFile { path, before: file } => {
+            if world.virsh().host_file(path)?.is_some() {
+                return Ok(Outcome::Gone);
+            }
+            world.host_file_restore(path, &read_before_bytes(before, file)?)?;
+            Ok(Outcome::Done(format!("put {path} back")))
+        }
         Undo::DefineAgain { name, uuid, before: file, nvram, autostart } => {
             if find(world.virsh().dominfo(uuid))?.is_none() {
                 world.define(&read_before(before, file)?, false)?;
@@ -479,37 +489,4 @@ fn find<T>(r: Result<T>) -> Result<Option<T>> {
 
 fn gone_is_fine(r: Result<()>, said: String) -> Result<Outcome> {
     Ok(if find(r)?.is_some() { Outcome::Done(said) } else { Outcome::Gone })
-}
-
-/// A guest that was asked to shut down may still be on its way.
-fn start_again(
-    world: &dyn World,
-    name: &str,
-    uuid: &str,
-    asked: Option<u32>,
-    notice: &dyn Fn(&str),
-) -> Result<Outcome> {
-    let begun = Instant::now();
-    let mut told = false;
-    loop {
-        let Some(domain) = find(world.virsh().dominfo(uuid))? else { return Ok(Outcome::Gone) };
-        if !domain.active() {
-            world.start(uuid)?;
-            return Ok(Outcome::Done(format!("started domain {name} again")));
-        }
-        // Another process: somebody has started it.
-        if asked.is_none() || domain.id != asked {
-            return Ok(Outcome::Gone);
-        }
-        if begun.elapsed() > SHUTDOWN || !world.is_live() {
-            return Ok(Outcome::Left {
-                what: format!("domain {name} may still obey and shut down"),
-                command: format!("virsh start {name}  # once it is off"),
-            });
-        }
-        if !std::mem::replace(&mut told, true) {
-            notice(&format!("{name} was asked to shut down: waiting for it, to start it again"));
-        }
-        std::thread::sleep(Duration::from_millis(250));
-    }
 }

@@ -160,6 +160,16 @@ pub struct FileId {
     pub size: u64,
 }
 
+/// A file in a directory of the hypervisor.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostFile {
+    pub name: String,
+    /// Bytes.
+    pub size: u64,
+    /// RFC 3339, UTC.
+    pub modified: String,
+}
+
 /// `virsh undefine`'s flags; all off is the plain call.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -247,6 +257,8 @@ pub trait Read: Send + Sync {
     /// The identity of a file of the hypervisor; `None` when there is none. For NVRAM files: paths are as libvirtd
     /// sees them, which may be another mount namespace.
     fn host_file(&self, path: &str) -> Result<Option<FileId>>;
+    /// The regular files in a directory of the hypervisor, by name; none where there is no such directory.
+    fn host_file_ls(&self, dir: &str) -> Result<Vec<HostFile>>;
     /// The content of a file of the hypervisor, at most 64 MiB.
     fn host_file_read(&self, path: &str) -> Result<Vec<u8>>;
 }

@@ -17,8 +17,8 @@ pub use connection::Hypervisor;
 pub use errors::NO_INTERNAL;
 
 use super::api::{
-    Address, Domain, FileId, Lease, NetCommand, Network, NodeInfo, Read, Secret, Snapshot, SnapshotOpts, StoragePool,
-    UndefineOpts, Volume, VolumeOpts, Write,
+    Address, Domain, FileId, HostFile, Lease, NetCommand, Network, NodeInfo, Read, Secret, Snapshot, SnapshotOpts,
+    StoragePool, UndefineOpts, Volume, VolumeOpts, Write,
 };
 use super::definition::Doc;
 use crate::bindings::spec::{ImageSpec, Progress};
@@ -144,6 +144,9 @@ impl Read for Live {
 
     fn host_file(&self, path: &str) -> Result<Option<FileId>> {
         self.files()?.id(path)
+    }
+    fn host_file_ls(&self, dir: &str) -> Result<Vec<HostFile>> {
+        self.files()?.list(dir)
     }
     fn host_file_read(&self, path: &str) -> Result<Vec<u8>> {
         self.files()?.read(path)

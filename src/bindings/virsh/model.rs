@@ -12,8 +12,8 @@ mod snapshot;
 mod storage;
 
 use super::api::{
-    Address, Domain, FileId, Lease, NetCommand, Network, NodeInfo, Read, Secret, Snapshot, SnapshotOpts, StoragePool,
-    UndefineOpts, Volume, VolumeOpts, Write,
+    Address, Domain, FileId, HostFile, Lease, NetCommand, Network, NodeInfo, Read, Secret, Snapshot, SnapshotOpts,
+    StoragePool, UndefineOpts, Volume, VolumeOpts, Write,
 };
 use super::definition::{self, no_agent};
 use crate::bindings::layer::Layer;
@@ -120,7 +120,7 @@ fn domcapabilities() -> String {
 
 impl Read for Site {
     fn uri(&self) -> Result<String> {
-        self.beneath(Read::uri, || "qemu:///system".into())
+        self.beneath(Read::uri, || self.uri.clone().unwrap_or_else(|| "qemu:///system".into()))
     }
     fn hostname(&self) -> Result<String> {
         self.beneath(Read::hostname, || "hypervisor".into())
@@ -219,6 +219,9 @@ impl Read for Site {
 
     fn host_file(&self, path: &str) -> Result<Option<FileId>> {
         files::id(self, path)
+    }
+    fn host_file_ls(&self, dir: &str) -> Result<Vec<HostFile>> {
+        files::list(self, dir)
     }
     fn host_file_read(&self, path: &str) -> Result<Vec<u8>> {
         files::read(self, path)

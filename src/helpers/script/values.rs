@@ -5,7 +5,8 @@
 
 #[rhai::plugin::export_module]
 pub mod functions {
-    use crate::host::values::{RhaiResultOf, size as size_of_value};
+    use crate::error::Error;
+    use crate::host::values::{RhaiResultOf, size as size_of_value, throw};
     use rhai::Dynamic;
     use std::time::Instant;
 
@@ -54,6 +55,21 @@ pub mod functions {
     #[rhai_fn(name = "now", pure)]
     pub fn time_now(_time: &mut Time) -> String {
         crate::host::gate::now()
+    }
+
+    /// Gives the seconds since a time in RFC 3339 text, as listings have it.
+    /// # Errors
+    /// `invalid` for other text.
+    /// # Example
+    /// ```rhai
+    /// time.age(time.now()) < 60
+    /// ```
+    #[rhai_fn(name = "age", pure, return_raw)]
+    pub fn time_age(_time: &mut Time, text: &str) -> RhaiResultOf<i64> {
+        let then: jiff::Timestamp = text
+            .parse()
+            .map_err(|_| throw(Error::invalid("is not a time in RFC 3339").op("time.age").subject(text)))?;
+        Ok(jiff::Timestamp::now().as_second() - then.as_second())
     }
 
     /// Gives milliseconds of a clock that only goes forward.

@@ -25,6 +25,7 @@ impl Undo {
             Undo::Autostart { name, was: true, .. } => format!("virsh autostart {name}"),
             Undo::Autostart { name, was: false, .. } => format!("virsh autostart --disable {name}"),
             Undo::RemoveHostFile { path, .. } => format!("rm {path}"),
+            Undo::RestoreHostFile { path, before } => format!("cp {before} {path}"),
             Undo::SetMetadata { name, uri, key, was: Some(was), .. } => {
                 format!("virsh metadata {name} {uri} --key {key} --set \"{was}\" --config")
             }

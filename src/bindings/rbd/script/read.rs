@@ -29,6 +29,21 @@ pub mod functions {
         to_array(rbd.0.rbd().ls(pool, namespace).raise("rbd.ls")?)
     }
 
+    /// Lists the namespaces of a pool, without the one that has no name.
+    ///
+    /// # Errors
+    /// `not_found` without such a pool.
+    /// # Example
+    /// ```rhai
+    /// rbd.namespace_ls("libvirt-pool").is_empty() == true
+    /// ```
+    /// Implements: rbd_namespace_list (rbd namespace ls)
+    #[rhai_fn(name = "namespace_ls", pure, return_raw)]
+    pub fn namespace_ls(rbd: &mut Rbd, pool: &str) -> RhaiResultOf<Array> {
+        let all = rbd.0.rbd().namespaces(pool).raise("rbd.namespace_ls")?;
+        Ok(all.into_iter().map(Into::into).collect())
+    }
+
     /// Tells all about an image.
     ///
     /// # Returns

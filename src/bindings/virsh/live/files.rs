@@ -1,7 +1,7 @@
 //! Files of the hypervisor, as libvirtd sees them: it may live in another mount namespace, as in the lab and in
 //! containers. Only of this host: a remote one has no door for files.
 
-use crate::bindings::virsh::api::FileId;
+use crate::bindings::virsh::api::{FileId, HostFile};
 use crate::bindings::virsh::sys::copy_xattr;
 use crate::error::{Error, Kind, Result};
 use nix::errno::Errno;
@@ -69,6 +69,31 @@ impl Tree {
             Err(e) if e.kind == Kind::NotFound => Ok(None),
             Err(e) => Err(e),
         }
+    }
+
+    pub fn list(&self, dir: &str) -> Result<Vec<HostFile>> {
+        let about = |e| Error::from(e).subject(dir);
+        let fd = match self.open(dir, OFlag::O_RDONLY | OFlag::O_DIRECTORY) {
+            Err(e) if e.kind == Kind::NotFound => return Ok(Vec::new()),
+            opened => opened?,
+        };
+        let mut all = Vec::new();
+        for entry in std::fs::read_dir(format!("/proc/self/fd/{}", fd.as_raw_fd())).map_err(about)? {
+            let entry = entry.map_err(about)?;
+            // Gone since the list was made.
+            let Ok(m) = entry.metadata() else { continue };
+            if !m.is_file() {
+                continue;
+            }
+            let modified = m.modified().ok().and_then(|t| jiff::Timestamp::try_from(t).ok()).unwrap_or_default();
+            all.push(HostFile {
+                name: entry.file_name().to_string_lossy().into_owned(),
+                size: m.len(),
+                modified: modified.to_string(),
+            });
+        }
+        all.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(all)
     }
 
     pub fn read(&self, path: &str) -> Result<Vec<u8>> {

@@ -1,7 +1,7 @@
 //! Files of the hypervisor in memory.
 
 use crate::bindings::Site;
-use crate::bindings::virsh::api::{FileId, Read};
+use crate::bindings::virsh::api::{FileId, HostFile, Read};
 use crate::error::{Error, Result};
 use std::sync::Arc;
 
@@ -41,6 +41,25 @@ fn new_id(site: &Site, size: u64) -> FileId {
 
 pub fn id(site: &Site, path: &str) -> Result<Option<FileId>> {
     Ok(held(site, path)?.map(|h| h.id))
+}
+
+pub fn list(site: &Site, dir: &str) -> Result<Vec<HostFile>> {
+    let dir = dir.trim_end_matches('/');
+    let beneath = site.beneath(|base| Read::host_file_ls(base, dir), Vec::new)?;
+    let mut all = Vec::new();
+    for path in site.virsh.files.keys(beneath.iter().map(|f| format!("{dir}/{}", f.name)).collect()) {
+        let Some(name) = path.strip_prefix(dir).and_then(|n| n.strip_prefix('/')).filter(|n| !n.contains('/')) else {
+            continue;
+        };
+        match beneath.iter().find(|f| f.name == name) {
+            Some(file) => all.push(file.clone()),
+            None => {
+                let size = known(site, &path)?.id.size;
+                all.push(HostFile { name: name.into(), size, modified: jiff::Timestamp::now().to_string() });
+            }
+        }
+    }
+    Ok(all)
 }
 
 pub fn read(site: &Site, path: &str) -> Result<Vec<u8>> {
