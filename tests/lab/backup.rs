@@ -127,7 +127,7 @@ fn what_is_restored_is_what_was_backed_up() {
         let of = |n: &str| site.sh(&format!("virsh dumpxml {n} | grep -oE \"{what}\""));
         assert_ne!(of("z-bk-a"), of("z-bk-a-old"), "{what}");
     };
-    ["<uuid>.*<", "mac address=.*", "<nvram>.*<", "<source protocol.*"].map(own);
+    ["<uuid>.*<", "mac address=.*", "<nvram>.*<", "<source protocol.*"].iter().for_each(|what| own(what));
     site.sh("cmp $LAB_DIR/libvirt/lib/qemu/nvram/z-bk-a{,-old}_VARS.fd");
     site.zs(&["restore.rhai", "z-bk-a", "--from", &vm.to(), "--as", "z-bk-a-old"]).refused("exists", 1);
     site.destroy("z-bk-a-old");
@@ -198,7 +198,8 @@ fn cut_short() {
     let restore = ["--yes", "restore.rhai", "z-bk-c", "--from", &to];
     for args in [&backup[..], &restore[..]] {
         // Of a backup, the last one removes the snapshot that nobody needs any more: by then it stands.
-        let n = operations(&site, args) - usize::from(args[0] == "backup.rhai");
+        let count = || operations(&site, args) - usize::from(args[0] == "backup.rhai");
+        let n = count();
         assert!(n > 3, "{n}");
         // A restore that is cut short at its very end has taken the snapshot for the next backup, which is a full one.
         let is_restore = args[0] == "--yes";
@@ -211,6 +212,8 @@ fn cut_short() {
         let sum = vm.sum("z-bk-c");
         for i in (1..=n).filter(|i| all || *i <= 3 || *i == n) {
             for how in ["fail", "kill", "gap"] {
+                // Without the old snapshot a restore has one less.
+                let i = i.min(count());
                 let run = site.zs_with(args, &[("ZS_FAULT", &format!("{how}:{i}"))]);
                 assert_eq!(run.code, if how == "fail" { 1 } else { 128 + 9 }, "{how}:{i}\n{}{}", run.out, run.err);
                 if how != "fail" {
