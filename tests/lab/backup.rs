@@ -297,3 +297,55 @@ fn without_an_agent() {
     site.sh("virsh destroy z-bk-n");
     site.zs(&["backup.rhai", "z-nobody", "--to", &vm.to()]).refused("not_found", 1);
 }
+
+/// Back to the snapshot that the diff started from, unless somebody has written to the image since.
+#[test]
+fn an_imported_diff_is_taken_back() {
+    let Some(site) = site() else { return };
+    let dir = site.dir.join("cache/test-diffs");
+    let d = dir.display();
+    let clear = || {
+        let images = "for i in z-df-a z-df-b; do rbd snap purge --no-progress P/$i; rbd rm --no-progress P/$i; done";
+        site.try_sh(&format!("set +e; rm -rf {d}; {} >/dev/null 2>&1; true", images.replace('P', POOL)));
+    };
+    clear();
+    let write = |image: &str, commands: &str| {
+        site.sh(&format!("qemu-io -d unmap -f raw {commands} \"rbd:{POOL}/{image}:id=libvirt:conf=$CEPH_CONF\""));
+    };
+    site.sh(&format!("mkdir {d}; rbd create --size 32M {POOL}/z-df-a; rbd create --size 32M {POOL}/z-df-b"));
+    write("z-df-a", "-c 'write -P 1 0 8M'");
+    site.sh(&format!(
+        "rbd snap create --no-progress {POOL}/z-df-a@one; rbd export-diff --no-progress {POOL}/z-df-a@one {d}/one;
+         rbd import-diff --no-progress {d}/one {POOL}/z-df-b"
+    ));
+    write("z-df-a", "-c 'write -P 2 4M 8M' -c 'discard 0 4M'");
+    site.sh(&format!(
+        "rbd snap create --no-progress {POOL}/z-df-a@two;
+         rbd export-diff --no-progress --from-snap one {POOL}/z-df-a@two {d}/two"
+    ));
+    let state = |image: &str| {
+        site.sh(&format!(
+            "rbd export --no-progress {POOL}/{image} - | sha256sum; rbd snap ls {POOL}/{image} | awk 'NR > 1 {{print $2}}'"
+        ))
+    };
+    let before = state("z-df-b");
+    let import = format!("rbd.import_diff(\"{d}/two\", \"{POOL}/z-df-b\");");
+    for how in ["fail", "kill", "gap"] {
+        let run = site.zs_with(&["-e", &import], &[("ZS_FAULT", &format!("{how}:1"))]);
+        assert_ne!(run.code, 0, "{how}");
+        site.zs(&["recover"]).ok();
+        assert_eq!(state("z-df-b"), before, "{how}: {}", run.err);
+    }
+    site.zs(&["-e", &format!("{import} fail(\"no\")")]).refused("failed", 1).says("back to its snapshot one");
+    assert_eq!(state("z-df-b"), before);
+
+    let child = zs().args(["-e", &format!("{import} sleep(8); fail(\"no\")")]).spawn().expect("zs");
+    let begun = Instant::now();
+    while !state("z-df-b").contains("two") {
+        assert!(begun.elapsed() < Duration::from_secs(8), "not imported");
+    }
+    write("z-df-b", "-c 'write -P 9 20M 4k'");
+    crate::site::wait(child).refused("failed", 1).says("was written to since");
+    assert!(state("z-df-b").contains("two"));
+    clear();
+}
