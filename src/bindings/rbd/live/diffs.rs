@@ -36,13 +36,36 @@ impl Write for Hashed {
 }
 
 /// What is read, or discarded, in one go: at most a piece, and within one object.
-fn cut(range: Range<u64>, exists: bool) -> impl Iterator<Item = (Range<u64>, bool)> {
+pub(super) fn cut(range: Range<u64>, exists: bool) -> impl Iterator<Item = (Range<u64>, bool)> {
     super::pieces::pieces(std::slice::from_ref(&range)).into_iter().map(move |r| (r, exists))
+}
+
+/// How zeros are written to an image: what fills whole objects is discarded, of which librbd leaves out what does not
+/// fill the granules that it discards in.
+pub(super) struct Zeros {
+    object_size: u64,
+    striped: bool,
+}
+
+impl Zeros {
+    pub(super) fn of(image: &Image) -> Result<Zeros, Errno> {
+        Ok(Zeros { object_size: image.stat()?.object_size, striped: image.stripe_count()? != 1 })
+    }
+
+    /// As many as the buffer is long.
+    pub(super) fn write(&self, image: &Image, offset: u64, buf: &mut [u8]) -> Result<(), Errno> {
+        let length = buf.len() as u64;
+        if !self.striped && offset.is_multiple_of(self.object_size) && length.is_multiple_of(self.object_size) {
+            return image.discard(offset, length);
+        }
+        buf.fill(0);
+        image.write_at(buf, offset, true)
+    }
 }
 
 impl Live {
     /// What differs from a snapshot: ranges, and whether there are bytes or a hole.
-    fn changes_since(
+    pub(super) fn changes_since(
         &self,
         image: &Image,
         of: &SourceSpec,
@@ -215,8 +238,7 @@ impl Live {
         if let Some(new) = head.size.filter(|new| *new != size) {
             open.resize(new, allow_shrink, p).map_err(error)?;
         }
-        let stat = open.stat().map_err(error)?;
-        let plain = open.stripe_count().map_err(error)? == 1;
+        let zeros = Zeros::of(&open).map_err(error)?;
         // Into an empty image no zeros need be written.
         let empty = head.from_snap.is_none();
         let list: Vec<Change> = changes.into_iter().filter(|c| c.at.is_some() || !empty).flat_map(parts).collect();
@@ -233,14 +255,7 @@ impl Live {
                         open.write_at(buf, c.offset, true).map_err(error)
                     }
                 }
-                // librbd leaves out what does not fill the granules that it discards in.
-                None if plain && c.offset % stat.object_size == 0 && c.length % stat.object_size == 0 => {
-                    open.discard(c.offset, c.length).map_err(error)
-                }
-                None => {
-                    buf.fill(0);
-                    open.write_at(buf, c.offset, true).map_err(error)
-                }
+                None => zeros.write(&open, c.offset, buf).map_err(error),
             },
         )
         .and_then(|()| open.flush().map_err(error))

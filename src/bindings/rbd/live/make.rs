@@ -67,7 +67,7 @@ impl Live {
         Ok(options)
     }
 
-    fn new_image_error(&self, errno: Errno, image: &ImageSpec) -> Error {
+    pub(super) fn new_image_error(&self, errno: Errno, image: &ImageSpec) -> Error {
         match errno.0 {
             libc::EEXIST => image_exists(image),
             libc::ENOENT => self.absent_namespace(image).unwrap_or_else(|| self.image_error(errno, image)),
@@ -136,27 +136,6 @@ impl Live {
                 _ => self.new_image_error(e, child),
             },
         )
-    }
-
-    pub(super) fn rbd_deep_copy(&self, from: &SourceSpec, to: &ImageSpec, o: &ImageOpts, p: &Progress) -> Result<()> {
-        check_name(to)?;
-        let open = self.open_image(from)?;
-        let mut options = self.options_like(&open, from, o)?;
-        if open.parent().map_err(|e| self.image_error(e, from))?.is_some() {
-            // The copy of a clone becomes a clone; without this its parent's snapshot would have to be protected.
-            options.number(option::CLONE_FORMAT, 2).map_err(|e| self.image_error(e, to))?;
-        }
-        if self.rbd_exists(to)? {
-            return Err(image_exists(to));
-        }
-        let io = self.image_ioctx(to)?;
-        open.deep_copy(&io, &to.image, &options, p).map_err(|e| {
-            // EEXIST is of somebody who was faster: theirs stays.
-            if e.0 != libc::EEXIST {
-                self.discard_image(to);
-            }
-            self.new_image_error(e, to)
-        })
     }
 
     /// Makes the image that a copy or an import fills.

@@ -1,6 +1,7 @@
 //! The real images, through librbd.
 
 mod change;
+mod deep;
 mod diffs;
 mod info;
 mod lists;

@@ -96,7 +96,7 @@ impl Live {
     }
 
     /// Closes a filled image, and removes it when it could not be filled.
-    fn settle_image(&self, outcome: Result<()>, target: Image, to: &ImageSpec) -> Result<()> {
+    pub(super) fn settle_image(&self, outcome: Result<()>, target: Image, to: &ImageSpec) -> Result<()> {
         drop(target);
         outcome.map_err(|e| {
             self.discard_image(to);

@@ -6,7 +6,7 @@
 #[rhai::plugin::export_module]
 pub mod functions {
     use crate::bindings::rbd::api::DiffOpts;
-    use crate::bindings::rbd::script::{Rbd, take_snap, within_or};
+    use crate::bindings::rbd::script::{Rbd, take_snap};
     use crate::bindings::rbd::stream;
     use crate::bindings::spec::{ImageSpec, SourceSpec};
     use crate::helpers::files::NewFile;
@@ -89,8 +89,17 @@ pub mod functions {
         let done = rbd.0.change(op, Undo::Nothing, |w, step| {
             // Before the undo holds: what somebody else has written must not be rolled back.
             let start = w.rbd().diff_start(&head, &to, o.allow_shrink)?;
-            let undo = |end_id| match &start.base {
-                Some((base, base_id)) => Undo::RollBack {
+            let within = rbd.0.gate.within(&to);
+            let undo = |end_id| match (&within, &start.base, &end) {
+                // The data goes with the image, which cannot go with a snapshot that nobody knows of.
+                (Some(_), _, Some(end)) => Undo::RemoveSnap {
+                    snap: end.clone(),
+                    temp: temp.clone(),
+                    image_id: start.image_id.clone(),
+                    snap_id: end_id,
+                },
+                (Some(within), _, None) => within.clone(),
+                (None, Some((base, base_id)), _) => Undo::RollBack {
                     image: to.clone(),
                     image_id: start.image_id.clone(),
                     base: base.clone(),
@@ -98,9 +107,10 @@ pub mod functions {
                     temp: temp.clone(),
                     end: end.clone().map(|end| (end, end_id)),
                 },
-                None => Undo::Impossible { command: format!("(what was written to {to} stays: it was empty before)") },
+                (None, None, _) => {
+                    Undo::Impossible { command: format!("(what was written to {to} stays: it was empty before)") }
+                }
             };
-            let undo = |end_id| within_or(&rbd.0, &to, undo(end_id));
             step.learned(undo(None))?;
             w.import_diff(path, &to, o.allow_shrink, &step.progress)?;
             let end_id = match &end {

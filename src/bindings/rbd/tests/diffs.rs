@@ -180,6 +180,58 @@ fn diffs_are_those_of_the_rbd_tool() {
     }
 }
 
+/// With all its snapshots, byte by byte; and stopped half way it leaves nothing.
+#[test]
+fn a_deep_copy_has_the_whole_history() {
+    if !on_lab() {
+        return;
+    }
+    let pool = LabPool::new();
+    let s = &*pool.admin;
+    let dir = tempfile::tempdir().expect("a directory");
+    let image = |n: &str| ImageSpec::new(&pool.name, n);
+    let a = image("a");
+    image_with_history(s, &a, &ImageOpts::default());
+    s.snap_protect(&a.at("one")).expect("protect");
+    s.meta_set(&a, "k", "v").expect("meta");
+    let at = |i: &ImageSpec, snap: &str| {
+        let file = dir.path().join("at");
+        rbd_tool(&["export", &i.at(snap).to_string(), &file.display().to_string()]);
+        let read = std::fs::read(&file).expect("read");
+        std::fs::remove_file(&file).expect("rm");
+        read
+    };
+    let snaps = |i: &ImageSpec| {
+        let list = s.snap_ls(i, false).expect("ls").into_iter();
+        list.map(|s| (s.name, s.size, s.protected)).collect::<Vec<_>>()
+    };
+    let finer = ImageOpts { object_size: Some(65536), ..ImageOpts::default() };
+    for (name, o) in [("b", ImageOpts::default()), ("c", finer)] {
+        let b = image(name);
+        s.deep_copy(&(&a).into(), &b, &o, &none()).expect("deep copy");
+        assert!(bytes(&a, dir.path()) == bytes(&b, dir.path()), "{name}");
+        for snap in ["one", "two"] {
+            assert!(at(&a, snap) == at(&b, snap), "{name}@{snap}");
+        }
+        assert_eq!(snaps(&a), snaps(&b));
+        assert_eq!(s.meta_get(&b, "k").expect("meta").as_deref(), Some("v"));
+    }
+    let d = image("d");
+    s.deep_copy(&snap_of(&a, "one"), &d, &ImageOpts::default(), &none()).expect("deep copy");
+    assert_eq!((snaps(&d).len(), Read::info(s, &d).expect("info").size), (1, 40 * MIB + 512));
+    let cancel = Cancel::default();
+    let calls = std::sync::atomic::AtomicUsize::new(0);
+    let p = Progress::new(cancel.clone(), move |_, _| {
+        // In the second state: the first has a snapshot by then.
+        if calls.fetch_add(1, std::sync::atomic::Ordering::SeqCst) == 8 {
+            cancel.set();
+        }
+    });
+    let e = image("e");
+    fails(s.deep_copy(&(&a).into(), &e, &ImageOpts::default(), &p), Kind::Interrupted, &e.to_string());
+    assert!(!s.exists(&e).expect("exists"));
+}
+
 #[test]
 fn a_diff_of_a_clone_has_the_data_of_its_parent() {
     if !on_lab() {
