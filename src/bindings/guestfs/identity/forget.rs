@@ -1,30 +1,11 @@
 //! What a clone must not remember of the template.
 
-use super::{Files, cloud, files_in, read_text, remove, write_bytes};
+use super::{Files, files_in, read_text, remove, sysprep, write_bytes};
 use crate::error::Result;
 
-const FILES: [&str; 16] = [
-    "/var/lib/systemd/random-seed",
-    "/var/lib/urandom/random-seed",
-    "/var/lib/random-seed",
-    "/boot/efi/loader/random-seed",
-    "/boot/loader/random-seed",
-    "/efi/loader/random-seed",
-    "/var/lib/systemd/credential.secret",
-    "/var/lib/NetworkManager/secret_key",
-    "/etc/udev/rules.d/70-persistent-net.rules",
-    "/etc/dhcpcd.duid",
-    "/var/db/dhcpcd/duid",
-    // Their owners make these anew when they start.
-    "/etc/nvme/hostid",
-    "/etc/nvme/hostnqn",
-    "/etc/openvswitch/system-id.conf",
-    "/etc/docker/key.json",
-    "/var/lib/docker/engine-id",
-];
-
-/// Who logged in at the template. Programs want these files, if empty.
-const LOGINS: [&str; 3] = ["/var/log/wtmp", "/var/log/btmp", "/var/log/lastlog"];
+/// Of virt-sysprep's operations those that take from a clone what is the template's alone.
+const OPERATIONS: [&str; 6] =
+    ["agent_ids", "cloud_init", "dhcp_client_state", "random_seed", "udev_persistent_net", "utmp"];
 
 const INITIATOR: &str = "/etc/iscsi/initiatorname.iscsi";
 
@@ -38,32 +19,18 @@ const INITIATOR: &str = "/etc/iscsi/initiatorname.iscsi";
 /// # Example
 /// `forget(f)` gives `["/var/lib/systemd/random-seed", "/var/lib/dhcp/dhclient.enp1s0.leases"]`.
 pub fn forget(f: &mut dyn Files) -> Result<Vec<String>> {
-    let mut paths: Vec<String> = FILES.iter().map(|p| p.to_string()).collect();
-    for dir in ["/var/lib/dhcp", "/var/lib/dhclient", "/var/lib/systemd/network"] {
-        paths.extend(files_in(f, dir, |_| true)?);
-    }
-    let lease = |n: &str| n.contains("lease") || n.contains("duid");
-    for dir in ["/var/lib/NetworkManager", "/var/lib/dhcpcd", "/var/lib/dhcpcd5"] {
-        paths.extend(files_in(f, dir, lease)?);
-    }
-    paths.extend(files_in(f, "/etc/ssh", |n| n.starts_with("ssh_host_") && n.ends_with("-cert.pub"))?);
-    paths.extend(cloud::instance_state(f)?);
-    let mut forgotten = Vec::new();
-    for path in paths {
+    let mut forgotten = sysprep::sysprep(f, &sysprep::named(&OPERATIONS))?;
+    for path in files_in(f, "/etc/ssh", |n| n.starts_with("ssh_host_") && n.ends_with("-cert.pub"))? {
         if remove(f, &path)? {
             forgotten.push(path);
         }
     }
-    for path in LOGINS {
-        if f.stat(path)?.is_some_and(|s| s.kind == "file" && s.size > 0) {
-            write_bytes(f, path, Vec::new(), None, None)?;
-            forgotten.push(path.into());
-        }
-    }
-    if forget_initiator(f)? {
-        forgotten.push(INITIATOR.into());
-    }
+    forgotten.extend(initiator(f)?);
     Ok(forgotten)
+}
+
+pub fn initiator(f: &mut dyn Files) -> Result<Vec<String>> {
+    Ok(if forget_initiator(f)? { vec![INITIATOR.into()] } else { Vec::new() })
 }
 
 /// Debian makes a name at the start where the file asks for it, Enterprise Linux where there is no file.

@@ -1,20 +1,25 @@
 //! What makes a guest itself: name, addresses, machine id, host keys. Text in, text out; the backend does the edits.
 
 mod cloud;
+mod firstboot;
 mod forget;
 mod host_keys;
 mod hosts;
 mod machine_id;
 mod names;
 mod net;
+mod selinux;
 mod ssh;
 mod staged;
+mod sysprep;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod tests;
 mod text;
+mod timezone;
 
+pub use firstboot::firstboot;
 pub use forget::forget;
 pub use host_keys::{HostKey, new_ssh_host_keys, ssh_host_keys};
 pub use hosts::{HostsEntry, set_hosts_entry};
@@ -23,6 +28,8 @@ pub use names::{check_name as check_hostname, hostname, set_hostname};
 pub use net::{OwnAddress, SetIp, own_addresses, set_ip};
 pub use ssh::ssh_inject;
 pub use staged::Staged;
+pub use sysprep::{chosen as sysprep_operations, sysprep};
+pub use timezone::set_timezone;
 
 use super::api::{Edit, Stat};
 use crate::error::Result;

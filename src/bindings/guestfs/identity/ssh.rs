@@ -2,7 +2,7 @@
 
 use super::super::api::Edit;
 use super::text::eol;
-use super::{Files, read_text, write_bytes};
+use super::{Files, read_text, selinux, write_bytes};
 use crate::error::{Error, Result};
 
 /// uid, gid and home of a user.
@@ -48,6 +48,7 @@ fn inject(f: &mut dyn Files, user: &str, key: &str) -> Result<()> {
         None => {
             f.stage(Edit::Mkdir { path: dir.clone(), mode: 0o700 })?;
             f.stage(Edit::Chown { path: dir.clone(), uid, gid })?;
+            selinux::relabel(f)?;
         }
         Some(s) if s.kind == "directory" => {
             if s.mode != 0o700 {
