@@ -1,10 +1,13 @@
 //! Host helpers of scripts: everything that is no backend.
 
 pub mod args;
+pub mod disk_image;
 pub mod inventory;
 pub mod names;
 pub mod net;
+pub mod process;
 pub mod script;
+mod sys;
 pub mod units;
 pub mod xml;
 
@@ -16,7 +19,7 @@ use std::sync::Arc;
 pub use script::register;
 
 /// The names that are always there, beside the four namespaces.
-pub const NAMES: &[&str] = &["args", "fs", "inventory", "log", "site", "uuid", "xml", "names", "net", "time"];
+pub const NAMES: &[&str] = &["args", "fs", "inventory", "log", "site", "uuid", "xml", "names", "net", "sh", "time"];
 
 pub fn handles(host: &Arc<Host>) -> HashMap<&'static str, Dynamic> {
     HashMap::from([
@@ -29,6 +32,7 @@ pub fn handles(host: &Arc<Host>) -> HashMap<&'static str, Dynamic> {
         ("xml", Dynamic::from(script::XmlHandle)),
         ("names", Dynamic::from(script::Names)),
         ("net", Dynamic::from(script::Net)),
+        ("sh", Dynamic::from(script::Sh(host.clone()))),
         ("time", Dynamic::from(script::Time)),
     ])
 }

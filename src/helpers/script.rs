@@ -1,10 +1,12 @@
 //! The helpers, as scripts see them. Form of the docs: see `bindings/rbd/script.rs`.
 
+mod disk_files;
 mod flow;
 mod fs;
 mod input;
 mod net;
 mod output;
+mod sh;
 mod values;
 mod xml;
 
@@ -25,6 +27,8 @@ pub struct Fs(pub Arc<Host>);
 pub struct InventoryHandle(pub Arc<Host>);
 #[derive(Clone)]
 pub struct Log(pub Arc<Host>);
+#[derive(Clone)]
+pub struct Sh(pub Arc<Host>);
 #[derive(Clone)]
 pub struct UuidHandle;
 #[derive(Clone)]
@@ -69,6 +73,8 @@ pub fn register(engine: &mut rhai::Engine) {
         rhai::exported_module!(values::functions),
         rhai::exported_module!(xml::functions),
         rhai::exported_module!(flow::functions),
+        rhai::exported_module!(sh::functions),
+        rhai::exported_module!(disk_files::functions),
     ] {
         engine.register_global_module(module.into());
     }

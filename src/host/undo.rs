@@ -130,6 +130,10 @@ pub enum Undo {
         path: String,
         text: String,
     },
+    /// A directory of a name that only this run can have, with all that is in it.
+    RemoveTempDir {
+        path: String,
+    },
     /// Edits that put a guest's files back as they were.
     GuestEdits {
         image: ImageSpec,
@@ -178,6 +182,7 @@ impl Undo {
             Undo::Autostart { name, was: false, .. } => format!("virsh autostart --disable {name}"),
             Undo::RemoveHostFile { path, .. } => format!("rm {path}"),
             Undo::RemoveLines { path, .. } => format!("$EDITOR {path}  # its last lines"),
+            Undo::RemoveTempDir { path } => format!("rm -r {path}"),
             Undo::GuestEdits { image, .. } => format!("(files inside {image} were changed)"),
         })
     }
@@ -307,6 +312,10 @@ pub fn apply(undo: &Undo, world: &dyn World, before: &Before, notice: &dyn Fn(&s
             std::fs::write(path, format!("{}{}", &now[..at], &now[at + text.len()..]))?;
             Ok(Outcome::Done(format!("took {} lines out of {path}", text.lines().count())))
         }
+        Undo::RemoveTempDir { .. } if !world.is_live() => Ok(Outcome::Gone),
+        Undo::RemoveTempDir { path } => {
+            Ok(if remove_temp_dir(path)? { Outcome::Done(format!("removed {path}")) } else { Outcome::Gone })
+        }
         Undo::GuestEdits { image, image_id, before: file } => {
             if !is_image(world, image, image_id)? {
                 return Ok(Outcome::Gone);
@@ -320,6 +329,18 @@ pub fn apply(undo: &Undo, world: &dyn World, before: &Before, notice: &dyn Fn(&s
             Ok(Outcome::Done(format!("put files inside {image} back as they were")))
         }
     }
+}
+
+/// Removes a directory of ours; false when there is none.
+pub fn remove_temp_dir(path: &str) -> Result<bool> {
+    use std::os::unix::fs::MetadataExt;
+    let Some(found) = find(std::fs::symlink_metadata(path).map_err(Error::from))? else { return Ok(false) };
+    // Of another user it is not ours, whatever its name.
+    if !found.is_dir() || found.uid() != nix::unistd::geteuid().as_raw() {
+        return Ok(false);
+    }
+    std::fs::remove_dir_all(path).map_err(|e| Error::from(e).subject(path))?;
+    Ok(true)
 }
 
 fn read_before_bytes(before: &Before, file: &str) -> Result<Vec<u8>> {

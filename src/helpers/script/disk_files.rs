@@ -1,0 +1,112 @@
+//! Disk images as files of this host, and room for them.
+
+// Rhai's macro expands to unwrap() on arguments whose number it has checked.
+#![allow(clippy::unwrap_used)]
+
+#[rhai::plugin::export_module]
+pub mod functions {
+    use crate::error::Error;
+    use crate::helpers::disk_image::look;
+    use crate::helpers::script::Fs;
+    use crate::host::op::Op;
+    use crate::host::undo::{Undo, remove_temp_dir};
+    use crate::host::values::{Raise, RhaiResultOf, to_value};
+    use rhai::{Dynamic, FnPtr, NativeCallContext};
+    use sha2::{Digest, Sha256};
+    use std::io::Read;
+    use std::os::unix::fs::DirBuilderExt;
+    use std::path::Path;
+
+    /// Tells what a disk image is: a raw or qcow2 file, or a block device, as an LVM volume.
+    ///
+    /// # Returns
+    /// A map: `format` (`raw`, `qcow2`), `virtual_size` (of the disk, in bytes), `incomplete` (true when it needs another file, which it names).
+    /// # Errors
+    /// `not_found`; `unsupported` for other formats and compressed files; `denied`.
+    /// # Example
+    /// ```rhai
+    /// try { fs.disk_image("/no/such/image.qcow2") } catch (e) { e.kind }
+    /// ```
+    #[rhai_fn(name = "disk_image", pure, return_raw)]
+    pub fn fs_disk_image(fs: &mut Fs, file: &str) -> RhaiResultOf<Dynamic> {
+        const OP: &str = "fs.disk_image";
+        fs.0.gate.may("fs.read", file).raise(OP)?;
+        to_value(look(Path::new(file)).raise(OP)?)
+    }
+
+    /// Tells whether there is a file or a directory at a path of this host.
+    ///
+    /// # Errors
+    /// `denied`.
+    /// # Example
+    /// ```rhai
+    /// fs.exists("/") == true
+    /// ```
+    #[rhai_fn(name = "exists", pure, return_raw)]
+    pub fn fs_exists(fs: &mut Fs, file: &str) -> RhaiResultOf<bool> {
+        const OP: &str = "fs.exists";
+        fs.0.gate.may("fs.read", file).raise(OP)?;
+        Path::new(file).try_exists().map_err(|e| Error::from(e).subject(file)).raise(OP)
+    }
+
+    /// Computes the SHA-256 of a file, as 64 hexadecimal digits.
+    ///
+    /// # Errors
+    /// `not_found`; `denied`; `interrupted` after Ctrl-C.
+    /// # Example
+    /// ```rhai
+    /// fs.sha256("/dev/null") == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+    /// ```
+    #[rhai_fn(name = "sha256", pure, return_raw)]
+    pub fn fs_sha256(fs: &mut Fs, file: &str) -> RhaiResultOf<String> {
+        const OP: &str = "fs.sha256";
+        let host = &fs.0;
+        host.gate.may("fs.read", file).raise(OP)?;
+        let sum = || -> crate::error::Result<String> {
+            let mut open = std::fs::File::open(file)?;
+            let total = open.metadata()?.len();
+            let progress = host.events.progress(&Op::change(OP, file), host.cancel.clone());
+            let (mut hash, mut buffer, mut done) = (Sha256::new(), vec![0u8; 1 << 20], 0u64);
+            loop {
+                let n = open.read(&mut buffer)?;
+                if n == 0 {
+                    break;
+                }
+                hash.update(&buffer[..n]);
+                done += n as u64;
+                progress.update(done, total.max(done))?;
+            }
+            Ok(hash.finalize().iter().map(|b| format!("{b:02x}")).collect())
+        };
+        sum().map_err(|e| e.subject(file)).raise(OP)
+    }
+
+    /// Makes a directory for the time of the closure, which gets its path, and returns what that returns.
+    ///
+    /// It lies in `$TMPDIR`, or /var/tmp, which is on a disk, and only this user can look into it. It goes with all that
+    /// is in it, whatever happens. In a plan there is none.
+    /// # Errors
+    /// Those of the closure; `failed` without room.
+    /// # Example
+    /// ```rhai
+    /// fs.with_temp_dir(|dir| dir.len() > 0) == true
+    /// ```
+    #[rhai_fn(name = "with_temp_dir", pure, return_raw)]
+    pub fn fs_with_temp_dir(ctx: NativeCallContext, fs: &mut Fs, callback: FnPtr) -> RhaiResultOf<Dynamic> {
+        const OP: &str = "fs.with_temp_dir";
+        let host = fs.0.clone();
+        let base = std::env::var_os("TMPDIR").map_or_else(|| "/var/tmp".into(), std::path::PathBuf::from);
+        let path = base.join(format!("zs-{}", host.gate.unique())).display().to_string();
+        let undo = Undo::RemoveTempDir { path: path.clone() };
+        let made = host.change_plain(Op::change(OP, &path), undo, |w, _| match w.is_live() {
+            true => std::fs::DirBuilder::new().mode(0o700).create(&path).map_err(Error::from),
+            false => Ok(()),
+        });
+        made.raise(OP)?;
+        let value = callback.call_within_context::<Dynamic>(&ctx, (path.clone(),));
+        let removed = if host.gate.planning() { Ok(false) } else { remove_temp_dir(&path) };
+        let value = value?;
+        removed.raise(OP)?;
+        Ok(value)
+    }
+}
