@@ -1,7 +1,7 @@
 //! A disk of the world beneath, opened for reading when somebody asks for what the model does not hold.
 
 use crate::bindings::Live;
-use crate::bindings::guestfs::api::{GuestId, Inspection, Read, Stat};
+use crate::bindings::guestfs::api::{Growth, GuestId, Inspection, Read, Stat};
 use crate::bindings::spec::{Progress, SourceSpec};
 use crate::error::Result;
 use std::collections::BTreeMap;
@@ -58,6 +58,10 @@ impl Beneath {
 
     pub fn ls(&self, dir: &str) -> Result<Vec<String>> {
         self.live.ls(self.guest()?, dir)
+    }
+
+    pub fn growth(&self, path: &str) -> Result<Growth> {
+        self.live.growth(self.guest()?, path)
     }
 
     pub fn inspect(&self) -> Result<Inspection> {

@@ -7,9 +7,11 @@
 pub mod functions {
     use crate::bindings::guestfs::guest::Guest;
     use crate::bindings::guestfs::identity;
-    use crate::bindings::guestfs::script::{Guestfs, once, switches};
-    use crate::host::values::{Raise, RhaiResultOf, to_array};
-    use rhai::{Array, Map};
+    use crate::bindings::guestfs::script::{Guestfs, absolute, once, switches};
+    use crate::host::op::Op;
+    use crate::host::undo::Undo;
+    use crate::host::values::{Raise, RhaiResultOf, to_array, to_value};
+    use rhai::{Array, Dynamic, Map};
 
     /// Sets the guest's time zone, as "Asia/Shanghai". `value` is a name below its `/usr/share/zoneinfo`.
     ///
@@ -90,6 +92,66 @@ pub mod functions {
         const OP: &str = "guestfs.sysprep";
         let operations = switches(OP, &options_, identity::sysprep_operations)?;
         to_array(g.change(OP, |f| identity::sysprep(f, &operations)).raise(OP)?)
+    }
+
+    /// Tells which filesystem a path lies on, and whether it could become as large as its disk.
+    ///
+    /// # Returns
+    /// A map: `mountpoint`, `device`, `filesystem` (`ext4`, …), `size` (of its device, in bytes), `disk_size`, `partition` (its number, or `()`), `obstacle` (why it cannot grow, or `()`).
+    /// # Errors
+    /// `unsupported` for a path on a filesystem of another disk.
+    /// # Example
+    /// ```rhai
+    /// guestfs.open("z-ubuntu20-rbd", #{ read_only: true }).growth("/").obstacle == ()
+    /// ```
+    /// Implements: guestfs_part_list, guestfs_vfs_type (virt-filesystems --all --long)
+    #[rhai_fn(name = "growth", pure, return_raw)]
+    pub fn growth(g: &mut Guest, path: &str) -> RhaiResultOf<Dynamic> {
+        const OP: &str = "guestfs.growth";
+        absolute(path).raise(OP)?;
+        let id = g.id().raise(OP)?;
+        to_value(g.host().guestfs().growth(id, path).raise(OP)?)
+    }
+
+    /// Makes the filesystem that a path lies on as large as the disk: partition, LVM and filesystem.
+    ///
+    /// The second header of a GPT goes to the end of the disk, the partition gets what is free behind it, so does the
+    /// physical volume; the volume gets all that is free in its group; ext is checked before. `rbd.resize` comes first.
+    /// # Returns
+    /// A map as of `g.growth`, with the new `size`.
+    /// # Errors
+    /// `unsupported` when something is in the way, as another partition behind it: nothing is changed then.
+    /// # Example
+    /// ```rhai
+    /// guestfs.open("z-ubuntu20-rbd").growfs("/").size
+    /// ```
+    /// Implements: guestfs_part_expand_gpt, guestfs_part_resize, guestfs_pvresize, guestfs_lvresize_free, guestfs_resize2fs, guestfs_xfs_growfs (virt-resize --expand)
+    #[rhai_fn(name = "growfs", pure, return_raw)]
+    pub fn growfs(g: &mut Guest, path: &str) -> RhaiResultOf<Dynamic> {
+        const OP: &str = "guestfs.growfs";
+        absolute(path).raise(OP)?;
+        let undo = g
+            .is_within()
+            .unwrap_or(Undo::Impossible { command: format!("({} stays as large as it is now)", g.subject(path)) });
+        let op = Op::change(OP, g.subject(path));
+        to_value(g.change_with(op, undo, |w, id, _| w.growfs(id, path)).raise(OP)?)
+    }
+
+    /// Makes a filesystem of a guest as large as its disk, as `g.growfs`.
+    ///
+    /// Opens the guest and closes it again; for more than one thing open it once.
+    /// # Returns
+    /// A map as of `g.growth`, with the new `size`.
+    /// # Errors
+    /// As of `guestfs.open` and `g.growfs`.
+    /// # Example
+    /// ```rhai
+    /// guestfs.growfs("z-ubuntu20-rbd", "/")
+    /// ```
+    /// Implements: guestfs_part_resize, guestfs_resize2fs (virt-resize --expand)
+    #[rhai_fn(name = "growfs", pure, return_raw)]
+    pub fn growfs_once(guestfs: &mut Guestfs, guest: &str, path: &str) -> RhaiResultOf<Dynamic> {
+        once(guestfs, guest, |g| growfs(g, path))
     }
 
     /// Sets a guest's time zone, as `g.set_timezone`.
