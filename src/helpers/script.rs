@@ -41,7 +41,7 @@ pub struct Net;
 pub struct Time;
 
 /// Seconds as a number, or text such as "5m".
-fn seconds(value: &rhai::Dynamic) -> RhaiResultOf<f64> {
+pub fn seconds(value: &rhai::Dynamic) -> RhaiResultOf<f64> {
     match value.as_float().or_else(|_| value.as_int().map(|i| i as f64)) {
         Ok(n) => Ok(n),
         Err(_) => parse_duration(&value.to_string()).map(|d| d.as_secs_f64()).map_err(throw),
@@ -49,12 +49,12 @@ fn seconds(value: &rhai::Dynamic) -> RhaiResultOf<f64> {
 }
 
 /// Seconds within bounds; not-a-number is none.
-fn duration(seconds: f64, low: f64, high: f64) -> RhaiResultOf<Duration> {
+pub fn duration(seconds: f64, low: f64, high: f64) -> RhaiResultOf<Duration> {
     Duration::try_from_secs_f64(seconds.clamp(low, high))
         .map_err(|_| throw(Error::invalid("is no time").subject(seconds)))
 }
 
-fn pause(cancel: &Cancel, time: Duration) -> Result<(), Error> {
+pub fn pause(cancel: &Cancel, time: Duration) -> Result<(), Error> {
     let end = Instant::now() + time;
     while let Some(left) = end.checked_duration_since(Instant::now()).filter(|l| !l.is_zero()) {
         cancel.check()?;

@@ -17,6 +17,7 @@ pub const KINDS: &[(&str, &str)] = &[
     ("caps", "a map from service to capability"),
     ("domain", "a domain: its name, uuid or id"),
     ("guest", "a domain, or an image: `pool/image`"),
+    ("disk", "a disk of a domain: its target, as `vda`, or its source"),
     ("storage_pool", "a libvirt storage pool"),
     ("volume", "a volume of a storage pool"),
     ("new_volume", "the volume to be made"),

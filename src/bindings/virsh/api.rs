@@ -156,6 +156,8 @@ pub trait Read: Send + Sync {
     /// `source`: `lease`, `agent` or `arp`.
     fn domifaddr(&self, domain: &str, source: &str) -> Result<Vec<Address>>;
 
+    /// The size in bytes that a disk has for its guest (`virsh domblkinfo`). `disk` is a target or a source.
+    fn block_capacity(&self, domain: &str, disk: &str) -> Result<u64>;
     /// Whether the agent inside the guest answers `guest-ping`.
     fn agent_ping(&self, domain: &str) -> Result<bool>;
 
@@ -199,6 +201,8 @@ pub trait Write: Read {
     fn setvcpus(&self, domain: &str, cpus: u32) -> Result<()>;
     /// Bytes.
     fn setmem(&self, domain: &str, memory: u64) -> Result<()>;
+    /// `virsh blockresize` to a number of bytes; of a running domain. `disk` is a target or a source.
+    fn blockresize(&self, domain: &str, disk: &str, size: u64, allow_shrink: bool) -> Result<()>;
     /// `virsh qemu-agent-command`.
     fn qemu_agent_command(&self, domain: &str, command: &str, timeout: Duration) -> Result<String>;
 

@@ -202,6 +202,28 @@ pub fn rbd_disks(doc: &Doc) -> Vec<ImageSpec> {
         .collect()
 }
 
+/// What a disk of a definition has its content in: a file, a device, an image, a volume.
+pub fn disk_source(doc: &Doc, disk: Node) -> Option<&str> {
+    let source = doc.below(disk, "source")?;
+    ["file", "dev", "name", "volume"].iter().find_map(|a| doc.attr(source, a))
+}
+
+/// What the guest knows a disk by: `vda`.
+pub fn disk_target(doc: &Doc, disk: Node) -> Option<&str> {
+    doc.attr(doc.below(disk, "target")?, "dev")
+}
+
+/// The disk with this target or source.
+pub fn disk_of(doc: &Doc, name: &str) -> Option<Node> {
+    let devices = doc.find("devices")?;
+    let mut disks = doc.children(devices, "disk");
+    disks.find(|d| disk_target(doc, *d) == Some(name) || disk_source(doc, *d) == Some(name))
+}
+
+pub fn no_such_disk(domain: &str, disk: &str) -> Error {
+    Error::not_found(format!("has no disk {disk}")).subject(domain).hint("`virsh domblklist` names its disks")
+}
+
 /// What a secret's definition says that it is for.
 pub fn secret_usage(doc: &Doc) -> Option<String> {
     ["usage/name", "usage/volume", "usage/target"].iter().find_map(|path| doc.text(path))

@@ -1,5 +1,6 @@
 //! The real libvirt.
 
+mod block;
 mod connection;
 mod domain;
 mod errors;
@@ -79,6 +80,9 @@ impl Read for Live {
         self.ask(|c| domain::domifaddr(c, domain, source))
     }
 
+    fn block_capacity(&self, domain: &str, disk: &str) -> Result<u64> {
+        self.ask(|c| block::capacity(c, domain, disk))
+    }
     fn agent_ping(&self, domain: &str) -> Result<bool> {
         let ping = self.act(|c| domain::qemu_agent_command(c, domain, domain::GUEST_PING, Duration::from_secs(5)));
         domain::answered(ping)
@@ -165,6 +169,9 @@ impl Write for Live {
     }
     fn setmem(&self, domain: &str, memory: u64) -> Result<()> {
         self.act(|c| domain::setmem(c, domain, memory))
+    }
+    fn blockresize(&self, domain: &str, disk: &str, size: u64, allow_shrink: bool) -> Result<()> {
+        self.act(|c| block::resize(c, domain, disk, size, allow_shrink))
     }
     fn qemu_agent_command(&self, domain: &str, command: &str, timeout: Duration) -> Result<String> {
         self.act(|c| domain::qemu_agent_command(c, domain, command, timeout))

@@ -1,5 +1,6 @@
 //! libvirt in memory: alone, or over a living one for plans. It refuses what libvirt refuses, in its words.
 
+mod block;
 mod define;
 mod devices;
 mod domain;
@@ -152,6 +153,9 @@ impl Read for Site {
         domain::domifaddr(self, domain, source)
     }
 
+    fn block_capacity(&self, domain: &str, disk: &str) -> Result<u64> {
+        block::capacity(self, domain, disk)
+    }
     fn agent_ping(&self, domain: &str) -> Result<bool> {
         Ok(self.domstate(domain)? == "running")
     }
@@ -232,6 +236,9 @@ impl Write for Site {
     }
     fn setmem(&self, domain: &str, memory: u64) -> Result<()> {
         domain::edit(self, domain, |doc, live| define::set_memory(doc, memory, live))
+    }
+    fn blockresize(&self, domain: &str, disk: &str, size: u64, allow_shrink: bool) -> Result<()> {
+        block::resize(self, domain, disk, size, allow_shrink)
     }
     fn qemu_agent_command(&self, domain: &str, command: &str, timeout: Duration) -> Result<String> {
         domain::agent(self, domain, command, timeout)

@@ -1,13 +1,15 @@
 //! `virsh`, as scripts see it. Form of the docs: see `bindings/rbd/script.rs`.
 
+mod block;
 mod define;
 mod domain;
 mod host;
 mod nvram;
 mod secret;
 mod storage;
+mod wait;
 
-use super::api::Domain;
+use super::api::{Address, Domain, Read};
 use super::definition::{Doc, nvram_path};
 use crate::bindings::World;
 use crate::error::{Error, Kind, Result};
@@ -84,6 +86,48 @@ fn start(host: &Host, op: Op, info: &Domain) -> Result<()> {
     })
 }
 
+/// Whether a domain has come to what is waited for: `None` not yet, else the addresses that were asked for.
+fn reached(virsh: &dyn Read, domain: &str, what: &str) -> Result<Option<Vec<Address>>> {
+    let state = match virsh.domstate(domain) {
+        // One that was transient is gone once it is off.
+        Err(e) if e.kind == Kind::NotFound && what == "shut off" => return Ok(Some(Vec::new())),
+        state => state?,
+    };
+    let met = |yes: bool| Ok(yes.then(Vec::new));
+    if what == "running" || what == "shut off" {
+        return met(state == what);
+    }
+    if what != "agent" && what != "address" {
+        let e = Error::invalid(format!("`{what}` cannot be waited for"));
+        return Err(e.hint("\"running\", \"shut off\", \"agent\" or \"address\""));
+    }
+    if state == "shut off" || state == "crashed" {
+        return Err(Error::invalid(format!("is {state}: there is nobody whose {what} could come")).hint("virsh start"));
+    }
+    let agent = virsh.agent_ping(domain)?;
+    if what == "agent" {
+        return met(agent);
+    }
+    for source in if agent { &["agent", "lease"][..] } else { &["lease"][..] } {
+        // A domain in mid-boot answers with errors of many kinds.
+        let mut found = virsh.domifaddr(domain, source).unwrap_or_default();
+        found.retain(|a| !is_for_itself(&a.address));
+        if !found.is_empty() {
+            return Ok(Some(found));
+        }
+    }
+    Ok(None)
+}
+
+/// Addresses at which nobody else reaches the guest.
+fn is_for_itself(address: &str) -> bool {
+    match address.parse() {
+        Ok(std::net::IpAddr::V4(a)) => a.is_loopback() || a.is_link_local(),
+        Ok(std::net::IpAddr::V6(a)) => a.is_loopback() || a.is_unicast_link_local(),
+        Err(_) => true,
+    }
+}
+
 /// A definition's name and uuid; a random uuid is put in where there is none, so that undo knows whom it undoes.
 fn prepare_definition(xml: &str) -> Result<(String, String, String)> {
     let mut d = Document::parse(xml)?;
@@ -148,6 +192,8 @@ pub fn register(engine: &mut rhai::Engine) {
         rhai::exported_module!(host::functions),
         rhai::exported_module!(nvram::functions),
         rhai::exported_module!(domain::functions),
+        rhai::exported_module!(block::functions),
+        rhai::exported_module!(wait::functions),
         rhai::exported_module!(define::functions),
         rhai::exported_module!(storage::functions),
         rhai::exported_module!(secret::functions),

@@ -8,7 +8,7 @@
 
 use crate::bindings::sys::{self, Handle};
 use crate::error::{Error, Result};
-use std::ffi::{CStr, c_void};
+use std::ffi::{CStr, CString, c_void};
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicPtr, Ordering};
@@ -70,6 +70,19 @@ pub fn require(name: &CStr) -> Result<()> {
     }
     Err(Error::unsupported(format!("the installed libvirt has no {}", name.to_string_lossy()))
         .hint("apt install libvirt0: version 6.0 or later"))
+}
+
+fn failed() -> virt::error::Error {
+    virt::error::Error::last_error()
+}
+
+/// The size that a disk has for its guest. `virt`'s own `block_info` drops the error and gives what was in memory.
+pub fn block_capacity(domain: &virt::domain::Domain, disk: &str) -> std::result::Result<u64, virt::error::Error> {
+    let disk = CString::new(disk).unwrap_or_default();
+    let mut info = virt::sys::virDomainBlockInfo { capacity: 0, allocation: 0, physical: 0 };
+    // SAFETY: a live handle, a NUL-terminated string, a struct for the answer.
+    let rc = unsafe { virt::sys::virDomainGetBlockInfo(domain.as_ptr(), disk.as_ptr(), &raw mut info, 0) };
+    if rc < 0 { Err(failed()) } else { Ok(info.capacity) }
 }
 
 /// Copies one extended attribute between open files. A source that has none, and a filesystem that knows none, are

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
 
+mod block;
 mod connection;
 mod domains;
 mod overlay;

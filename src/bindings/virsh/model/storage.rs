@@ -280,6 +280,18 @@ fn present(site: &Site, held: &Held, mut volume: Volume) -> Result<Volume> {
     Ok(volume)
 }
 
+/// The volume that is this file, with its pool.
+pub fn by_path(site: &Site, path: &str) -> Result<Option<(String, Volume)>> {
+    for pool in list(site)?.into_iter().filter(|p| p.state == "running") {
+        if held(site, &pool.uuid)?.ceph_pool()?.is_none()
+            && let Some(volume) = volumes(site, &pool.uuid)?.into_iter().find(|v| v.path == path)
+        {
+            return Ok(Some((pool.name, volume)));
+        }
+    }
+    Ok(None)
+}
+
 fn volume(site: &Site, held: &Held, name: &str) -> Result<Volume> {
     held.active()?;
     let beneath = || match site.base() {
