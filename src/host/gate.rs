@@ -201,6 +201,11 @@ impl Gate {
         (lock(&self.made).get(&id) == Some(&current_frame())).then(|| Undo::Within { image: image.clone() })
     }
 
+    /// Notes that the transaction that is going on puts an image back when it fails: what is done in it goes with that.
+    pub fn goes_back(&self, image_id: &str) {
+        lock(&self.made).entry(image_id.into()).or_insert_with(current_frame);
+    }
+
     /// Does one operation. `before` is the undo that holds from the intent on; `perform` gives the final one.
     pub fn change<T>(
         &self,

@@ -3,6 +3,10 @@
 //! Each undo names what it may touch by identity (image id, domain uuid, inode), never by name alone, and finding it
 //! gone already is success.
 
+mod put_back;
+
+pub use put_back::remove_temp_dir;
+
 use crate::bindings::rbd::api::{Snap, Watcher};
 use crate::bindings::spec::{ImageSpec, Progress, SnapSpec};
 use crate::bindings::virsh::api::{FileId, UndefineOpts};
@@ -63,6 +67,13 @@ pub enum Undo {
         now: ImageSpec,
         was: ImageSpec,
         id: String,
+    },
+    /// Puts an image back to a snapshot of this run; names and ids as of `RemoveSnap`.
+    RollBack {
+        snap: SnapSpec,
+        temp: SnapSpec,
+        image_id: String,
+        snap_id: Option<u64>,
     },
     /// The snapshot with this id is called `now`; it was called `was`.
     RenameSnap {
@@ -168,6 +179,7 @@ impl Undo {
             Undo::Impossible { command } => command.clone(),
             Undo::RemoveImage { image, .. } => format!("rbd rm {image}"),
             Undo::RemoveSnap { snap, .. } => format!("rbd snap rm {snap}"),
+            Undo::RollBack { snap, .. } => format!("rbd snap rollback {snap}"),
             Undo::RenameImage { now, was, .. } => format!("rbd rename {now} {was}"),
             Undo::RenameSnap { now, was, .. } => format!("rbd snap rename {now} {}", now.image.at(was)),
             Undo::RestoreTrash { image, id } => format!("rbd trash restore --pool {} {id}", image.pool),
@@ -206,6 +218,9 @@ pub fn apply(undo: &Undo, world: &dyn World, before: &Before, notice: &dyn Fn(&s
                 0 => Ok(Outcome::Gone),
                 _ => Ok(Outcome::Done(format!("removed snapshot {snap}"))),
             }
+        }
+        Undo::RollBack { snap, temp, image_id, snap_id } => {
+            put_back::roll_back(world, snap, temp, image_id, *snap_id, notice)
         }
         Undo::RenameImage { now, was, id } => {
             if !is_image(world, now, id)? {
@@ -329,18 +344,6 @@ pub fn apply(undo: &Undo, world: &dyn World, before: &Before, notice: &dyn Fn(&s
             Ok(Outcome::Done(format!("put files inside {image} back as they were")))
         }
     }
-}
-
-/// Removes a directory of ours; false when there is none.
-pub fn remove_temp_dir(path: &str) -> Result<bool> {
-    use std::os::unix::fs::MetadataExt;
-    let Some(found) = find(std::fs::symlink_metadata(path).map_err(Error::from))? else { return Ok(false) };
-    // Of another user it is not ours, whatever its name.
-    if !found.is_dir() || found.uid() != nix::unistd::geteuid().as_raw() {
-        return Ok(false);
-    }
-    std::fs::remove_dir_all(path).map_err(|e| Error::from(e).subject(path))?;
-    Ok(true)
 }
 
 fn read_before_bytes(before: &Before, file: &str) -> Result<Vec<u8>> {

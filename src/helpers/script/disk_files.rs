@@ -34,21 +34,6 @@ pub mod functions {
         to_value(look(Path::new(file)).raise(OP)?)
     }
 
-    /// Tells whether there is a file or a directory at a path of this host.
-    ///
-    /// # Errors
-    /// `denied`.
-    /// # Example
-    /// ```rhai
-    /// fs.exists("/") == true
-    /// ```
-    #[rhai_fn(name = "exists", pure, return_raw)]
-    pub fn fs_exists(fs: &mut Fs, file: &str) -> RhaiResultOf<bool> {
-        const OP: &str = "fs.exists";
-        fs.0.gate.may("fs.read", file).raise(OP)?;
-        Path::new(file).try_exists().map_err(|e| Error::from(e).subject(file)).raise(OP)
-    }
-
     /// Computes the SHA-256 of a file, as 64 hexadecimal digits.
     ///
     /// # Errors

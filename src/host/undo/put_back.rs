@@ -1,0 +1,56 @@
+//! Undos that put back what was there, as a whole.
+
+use super::{Outcome, find, gone_is_fine, is_image, wait_for_watchers};
+use crate::bindings::World;
+use crate::bindings::rbd::api::Snap;
+use crate::bindings::spec::{Progress, SnapSpec};
+use crate::error::{Error, Result};
+
+/// Puts an image back to a snapshot of this run, which goes then. `temp` is the name that it had before its id was
+/// known: the image was not changed by then.
+pub fn roll_back(
+    world: &dyn World,
+    snap: &SnapSpec,
+    temp: &SnapSpec,
+    image_id: &str,
+    snap_id: Option<u64>,
+    notice: &dyn Fn(&str),
+) -> Result<Outcome> {
+    let image = &snap.image;
+    if !is_image(world, image, image_id)? {
+        return Ok(Outcome::Gone);
+    }
+    let there = world.rbd().snap_ls(image, false)?;
+    if there.iter().any(|s| s.name == temp.snap) {
+        return gone_is_fine(world.snap_rm(temp), format!("removed snapshot {snap}"));
+    }
+    let is_ours = |s: &Snap| s.name == snap.snap && Some(s.id) == snap_id;
+    if !there.iter().any(is_ours) {
+        return Ok(match snap_id {
+            None => Outcome::Gone,
+            Some(_) => Outcome::Left {
+                what: format!("{image} stays as it is now: snapshot {snap} is gone"),
+                command: format!("rbd snap ls {image}"),
+            },
+        });
+    }
+    wait_for_watchers(world, image, notice)?;
+    world.snap_rollback(snap, &silent())?;
+    gone_is_fine(world.snap_rm(snap), format!("put {image} back to what it was"))
+}
+
+fn silent() -> Progress {
+    Progress::new(Default::default(), |_, _| {})
+}
+
+/// Removes a directory of ours; false when there is none.
+pub fn remove_temp_dir(path: &str) -> Result<bool> {
+    use std::os::unix::fs::MetadataExt;
+    let Some(found) = find(std::fs::symlink_metadata(path).map_err(Error::from))? else { return Ok(false) };
+    // Of another user it is not ours, whatever its name.
+    if !found.is_dir() || found.uid() != nix::unistd::geteuid().as_raw() {
+        return Ok(false);
+    }
+    std::fs::remove_dir_all(path).map_err(|e| Error::from(e).subject(path))?;
+    Ok(true)
+}
