@@ -279,7 +279,9 @@ impl Read for Site {
 impl Write for Site {
     fn open_rw(&self, disk: &ImageSpec, _: &Progress) -> Result<GuestId> {
         let watchers = rbd::api::Read::watchers(self, disk)?;
-        if !watchers.is_empty() {
+        // This plan itself may be reading the image beneath.
+        let is_own = |b: &&Arc<Beneath>| b.is_open_on(disk);
+        if watchers.len() > self.guests().beneath.values().filter(is_own).count() {
             return Err(watched(disk, &watchers));
         }
         let (id, _) = self.image_origin(disk)?;

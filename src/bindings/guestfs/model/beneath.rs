@@ -2,7 +2,7 @@
 
 use crate::bindings::Live;
 use crate::bindings::guestfs::api::{Growth, GuestId, Inspection, Read, Stat};
-use crate::bindings::spec::{Progress, SourceSpec};
+use crate::bindings::spec::{ImageSpec, Progress, SourceSpec};
 use crate::error::Result;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -39,6 +39,12 @@ impl Beneath {
         };
         *open = Some(g);
         Ok(g)
+    }
+
+    /// Whether it is one of those who have an image open.
+    pub fn is_open_on(&self, image: &ImageSpec) -> bool {
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.is_some() && matches!(&self.disk, Disk::Image(of) if of.image == *image)
     }
 
     pub fn stat(&self, path: &str) -> Result<Option<Stat>> {
