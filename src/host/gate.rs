@@ -154,6 +154,17 @@ impl Gate {
         format!("{}-{}", self.run, self.names.fetch_add(1, Ordering::SeqCst) + 1)
     }
 
+    /// The path of a directory that no other run has.
+    pub fn temp_dir(&self) -> String {
+        let base = std::env::var_os("TMPDIR").map_or_else(|| "/var/tmp".into(), PathBuf::from);
+        base.join(format!("zs-{}", self.unique())).display().to_string()
+    }
+
+    pub fn is_temp_dir(&self, path: &str) -> bool {
+        let name = path.rsplit('/').next().unwrap_or_default();
+        path.starts_with('/') && name.starts_with(&format!("zs-{}-", self.run))
+    }
+
     /// What was made and could not be taken away again: words and the command for it.
     pub fn left(&self) -> Vec<(String, String)> {
         lock(&self.left).clone()

@@ -80,8 +80,7 @@ pub mod functions {
     pub fn fs_with_temp_dir(ctx: NativeCallContext, fs: &mut Fs, callback: FnPtr) -> RhaiResultOf<Dynamic> {
         const OP: &str = "fs.with_temp_dir";
         let host = fs.0.clone();
-        let base = std::env::var_os("TMPDIR").map_or_else(|| "/var/tmp".into(), std::path::PathBuf::from);
-        let path = base.join(format!("zs-{}", host.gate.unique())).display().to_string();
+        let path = host.gate.temp_dir();
         let undo = Undo::RemoveTempDir { path: path.clone() };
         let made = host.change_plain(Op::change(OP, &path), undo, |w, _| match w.is_live() {
             true => std::fs::DirBuilder::new().mode(0o700).create(&path).map_err(Error::from),

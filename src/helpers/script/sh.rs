@@ -33,7 +33,9 @@ pub mod functions {
     /// - timeout: how long it may take, as 60 or "5m"; without, as long as it likes
     /// - input: text or bytes for its standard input, which is empty else
     /// - tty: true hands the terminal over; `out` and `err` are empty then
-    /// - within: an image, `pool/image`: all that the program changes lies in it, and goes when this run removes it
+    /// - within: an image, `pool/image`, or a directory of `fs.with_temp_dir`: all that the program changes lies in it,
+    ///   and goes when this run removes that
+    /// - clean: true says that nothing it leaves needs to be taken back
     /// # Returns
     /// A map: `code` (0 is well; 128 and its number for one that a signal has ended), `out`, `err`. In a plan 0, and no
     /// text.
@@ -56,6 +58,7 @@ pub mod functions {
             input: Option<Dynamic>,
             tty: bool,
             within: Option<String>,
+            clean: bool,
         }
         let o: Options = options(OP, options_)?;
         let command: Vec<String> = list.iter().map(ToString::to_string).collect();
@@ -86,7 +89,9 @@ pub mod functions {
             ));
         }
         let mut undo = Undo::Impossible { command: format!("(what `{line}` did stays)") };
-        if let Some(image) = &o.within {
+        if o.clean || o.within.as_deref().is_some_and(|dir| host.gate.is_temp_dir(dir)) {
+            undo = Undo::Nothing;
+        } else if let Some(image) = &o.within {
             let image: ImageSpec = image.parse::<ImageSpec>().raise(OP)?;
             undo = host.gate.within(&image).unwrap_or(undo);
         }
