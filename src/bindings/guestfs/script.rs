@@ -44,6 +44,13 @@ fn once<T>(guestfs: &mut Guestfs, guest: &str, f: impl FnOnce(&mut Guest) -> Rha
     closed.map(|()| value)
 }
 
+/// Says which filesystems were not looked at.
+fn tell_absent(g: &Guest, absent: Vec<String>) {
+    for what in absent {
+        g.host().events.log("warn", &format!("{}: {what}; what it remembers stays", g.subject("")));
+    }
+}
+
 /// A map of switches, read by `choose`.
 fn switches<T>(
     op: &str,

@@ -1,6 +1,6 @@
 //! What virt-sysprep takes out of a guest, operation by operation, under its names.
 
-use super::{Files, cloud, read_text, remove, write, write_bytes};
+use super::{Files, OnThisDisk, cloud, read_text, remove, write, write_bytes};
 use crate::error::{Error, Result};
 use std::collections::BTreeMap;
 
@@ -139,8 +139,16 @@ pub fn chosen(wanted: &BTreeMap<String, bool>) -> Result<Vec<&'static Operation>
     Ok(OPERATIONS.iter().filter(is_meant).collect())
 }
 
-/// Does these operations; returns the paths that went, were emptied or changed.
-pub fn sysprep(f: &mut dyn Files, operations: &[&Operation]) -> Result<Vec<String>> {
+/// Does these operations; returns the paths that went, were emptied or changed. `absent` gets a word on each filesystem
+/// that is not on this disk.
+pub fn sysprep(f: &mut dyn Files, operations: &[&Operation], absent: &mut Vec<String>) -> Result<Vec<String>> {
+    let f = &mut OnThisDisk::new(f);
+    let touched = all(f, operations)?;
+    absent.extend(std::mem::take(&mut f.absent));
+    Ok(touched)
+}
+
+fn all(f: &mut dyn Files, operations: &[&Operation]) -> Result<Vec<String>> {
     let mut touched = Vec::new();
     for o in operations {
         for pattern in o.remove {
@@ -280,7 +288,7 @@ mod tests {
             (ifcfg, "DEVICE=eth0\nHWADDR=52:54:00:00:00:01\nONBOOT=yes\n"),
         ]);
         let all = chosen(&map(&[])).expect("known");
-        let said = sysprep(&mut m, &all).expect("sysprep");
+        let said = sysprep(&mut m, &all, &mut Vec::new()).expect("sysprep");
         for path in ["/var/log/syslog.1", "/home/a/.bash_history", "/tmp/dir", "/etc/ssh/ssh_host_rsa_key"] {
             assert!(m.stat(path).expect("stat").is_none() && said.iter().any(|p| p == path), "{path}: {said:?}");
         }
@@ -289,6 +297,6 @@ mod tests {
         assert_eq!(m.text(ifcfg), "DEVICE=eth0\nONBOOT=yes\n");
         assert_eq!((m.text("/home/a/.bashrc"), m.text("/etc/ssh/sshd_config")), ("x".into(), "x".into()));
         assert!(m.stat("/tmp").expect("stat").is_some());
-        assert!(sysprep(&mut m, &all).expect("again").is_empty());
+        assert!(sysprep(&mut m, &all, &mut Vec::new()).expect("again").is_empty());
     }
 }

@@ -7,7 +7,7 @@
 pub mod functions {
     use crate::bindings::guestfs::guest::Guest;
     use crate::bindings::guestfs::identity;
-    use crate::bindings::guestfs::script::{Guestfs, absolute, once, switches};
+    use crate::bindings::guestfs::script::{Guestfs, absolute, once, switches, tell_absent};
     use crate::host::op::Op;
     use crate::host::undo::Undo;
     use crate::host::values::{Raise, RhaiResultOf, to_array, to_value};
@@ -91,7 +91,10 @@ pub mod functions {
     pub fn sysprep_opts(g: &mut Guest, options_: Map) -> RhaiResultOf<Array> {
         const OP: &str = "guestfs.sysprep";
         let operations = switches(OP, &options_, identity::sysprep_operations)?;
-        to_array(g.change(OP, |f| identity::sysprep(f, &operations)).raise(OP)?)
+        let mut absent = Vec::new();
+        let touched = g.change(OP, |f| identity::sysprep(f, &operations, &mut absent)).raise(OP)?;
+        tell_absent(g, absent);
+        to_array(touched)
     }
 
     /// Tells which filesystem a path lies on, and whether it could become as large as its disk.
