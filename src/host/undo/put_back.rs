@@ -54,3 +54,40 @@ pub fn remove_temp_dir(path: &str) -> Result<bool> {
     std::fs::remove_dir_all(path).map_err(|e| Error::from(e).subject(path))?;
     Ok(true)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bindings::spec::ImageSpec;
+    use crate::bindings::{Site, ceph, rbd};
+
+    #[test]
+    fn an_image_goes_back_whatever_was_done_in_it() {
+        let site = Site::default();
+        let image = ImageSpec::new("p", "a");
+        ceph::api::Write::pool_create(&site, "p", &Default::default()).expect("a pool");
+        let made = rbd::api::Write::create(&site, &image, 1 << 20, &Default::default());
+        made.expect("an image");
+        let (snap, temp) = (image.at("zs-resize-1"), image.at(".zs-1"));
+        let id = || rbd::api::Read::info(&site, &image).expect("info").id;
+        let back = |snap_id| roll_back(&site, &snap, &temp, &id(), snap_id, &|_| ()).expect("rolled back");
+        assert_eq!(back(None), Outcome::Gone);
+
+        // Cut short before its id was known: nothing was changed yet.
+        rbd::api::Write::snap_create(&site, &temp).expect("a snapshot");
+        assert!(matches!(back(None), Outcome::Done(_)));
+        assert!(rbd::api::Read::snap_ls(&site, &image, false).expect("ls").is_empty());
+
+        rbd::api::Write::snap_create(&site, &snap).expect("a snapshot");
+        let snap_id = rbd::api::Read::snap_ls(&site, &image, false).expect("ls")[0].id;
+        rbd::api::Write::resize(&site, &image, 2 << 20, false, &silent()).expect("resized");
+        // Somebody else's of the same name.
+        assert!(matches!(back(Some(snap_id + 1)), Outcome::Left { .. }));
+        assert_eq!(rbd::api::Read::info(&site, &image).expect("info").size, 2 << 20);
+        assert!(matches!(back(Some(snap_id)), Outcome::Done(_)));
+        assert_eq!(rbd::api::Read::info(&site, &image).expect("info").size, 1 << 20);
+        assert!(rbd::api::Read::snap_ls(&site, &image, false).expect("ls").is_empty());
+        let other = roll_back(&site, &snap, &temp, "another image", Some(snap_id), &|_| ()).expect("looked");
+        assert_eq!(other, Outcome::Gone);
+    }
+}
