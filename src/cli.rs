@@ -11,13 +11,16 @@ use crate::host::journal::Line;
 use crate::host::report::{self, Failure};
 use crate::host::rights::Rights;
 use crate::host::scripts::{self, Source};
-use crate::host::{Host, engine, recover, registry, values};
+use crate::host::{Host, engine, recover, registry, testing, values};
 use clap::{CommandFactory, Parser, Subcommand};
-use nix::sys::signal::{SigSet, Signal};
 use rhai::{Dynamic, EvalAltResult, FnPtr, Scope};
 use std::io::{IsTerminal, Read};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
+
+mod signals;
+
+use signals::{stopping, with_signals};
 
 #[derive(Parser)]
 #[command(
@@ -88,6 +91,15 @@ enum Command {
     Check { files: Vec<PathBuf> },
     /// Shows the documentation of a function or namespace
     Doc { name: Option<String> },
+    /// Runs the functions `test_…` of scripts, each in a site in memory
+    Test {
+        /// Scripts, or directories of them
+        #[arg(default_value = ".")]
+        paths: Vec<PathBuf>,
+        /// Only tests whose name contains this
+        #[arg(long, value_name = "TEXT")]
+        only: Option<String>,
+    },
     /// Takes back what killed runs left
     Recover,
     #[command(external_subcommand)]
@@ -168,6 +180,9 @@ fn dispatch(cli: &Cli, events: &Arc<Events>) -> Result<u8> {
         }
         Some(Command::Check { files }) => check(cli, events, files),
         Some(Command::Doc { name }) => doc(events, name.as_deref()),
+        Some(Command::Test { paths, only }) => {
+            testing::run(&Config::load(cli.config.as_deref())?, paths, only.as_deref().unwrap_or_default(), events)
+        }
         Some(Command::Recover) => recover_all(cli, events),
         Some(Command::Other(words)) => {
             let (name, args) = words.split_first().ok_or_else(|| Error::invalid("nothing to run").usage())?;
@@ -302,7 +317,22 @@ fn fail(
     verbose: bool,
     is_eval: bool,
 ) -> u8 {
-    finish(host, &report::failure(e, &source.name, engine), source, verbose, is_eval)
+    let mut failure = report::failure(e, &source.name, engine);
+    let word = failure.error.subject.clone();
+    if failure.error.usage && is_own_option(&word) {
+        failure.error.hint =
+            Some(format!("{word} is zs' own and stands before the script: zs {word} {} …", source.name));
+    }
+    finish(host, &failure, source, verbose, is_eval)
+}
+
+fn is_own_option(word: &str) -> bool {
+    let command = Cli::command();
+    command.get_arguments().any(|a| {
+        let long = word.strip_prefix("--").is_some_and(|w| a.get_long() == Some(w));
+        let short = word.strip_prefix('-').is_some_and(|w| a.get_short().is_some_and(|s| w == s.to_string()));
+        long || short
+    })
 }
 
 fn finish(host: &Host, failure: &Failure, source: &Source, verbose: bool, is_eval: bool) -> u8 {
@@ -319,62 +349,6 @@ fn finish(host: &Host, failure: &Failure, source: &Source, verbose: bool, is_eva
     }
     host.events.error(&failure.error, &text, &left);
     code
-}
-
-/// The signals that end a run.
-fn stopping() -> SigSet {
-    SigSet::from_iter([Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP])
-}
-
-/// `nohup` asks that a hangup does nothing, by ignoring it before it starts a command.
-fn hangup_is_ignored() -> bool {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let ignored = status.lines().find_map(|l| l.strip_prefix("SigIgn:"));
-    let mask = ignored.and_then(|l| u64::from_str_radix(l.trim(), 16).ok()).unwrap_or(0);
-    mask & (1 << (Signal::SIGHUP as u64 - 1)) != 0
-}
-
-/// Runs `f` on its own thread. The first signal asks it to stop and waits for the rollback; the second leaves at once.
-fn with_signals(cancel: &Cancel, events: &Arc<Events>, f: impl FnOnce() -> u8 + Send + 'static) -> Result<u8> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
-    let (mut int, mut term, mut hup) = {
-        let _inside = runtime.enter();
-        let hup = if hangup_is_ignored() { None } else { Some(signal(SignalKind::hangup())?) };
-        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?, hup)
-    };
-    // Before the script's thread: its children would inherit the mask.
-    let _ = stopping().thread_unblock();
-    let (done, finished) = tokio::sync::oneshot::channel();
-    let thread = std::thread::Builder::new()
-        .name("script".into())
-        .stack_size(engine::STACK)
-        .spawn(move || {
-            let code = f();
-            let _ = done.send(());
-            code
-        })
-        .map_err(|e| Error::from(e).op("run"))?;
-    runtime.block_on(async {
-        let mut finished = finished;
-        let mut told = false;
-        loop {
-            tokio::select! {
-                _ = &mut finished => return,
-                _ = int.recv() => {}
-                _ = term.recv() => {}
-                _ = async { hup.as_mut()?.recv().await }, if hup.is_some() => {}
-            }
-            if told {
-                events.err("left at once, with the rollback undone: zs recover finishes it");
-                std::process::exit(130);
-            }
-            told = true;
-            cancel.set();
-            events.log("info", "interrupted: taking back what was done (again to leave at once)");
-        }
-    });
-    thread.join().map_err(|_| Error::failed("the script's thread ended by a panic: this is a bug of zs"))
 }
 
 fn check(cli: &Cli, events: &Events, files: &[PathBuf]) -> Result<u8> {

@@ -63,6 +63,17 @@ fn errors_in_closures_show_their_line() {
 }
 
 #[test]
+fn an_option_of_zs_after_the_script_is_told_its_place() {
+    for option in ["--json", "-q", "--ceph-id=x", "--yes"] {
+        let run = zs(&["clone.rhai", "vm", option]);
+        let name = option.split('=').next().unwrap_or(option);
+        assert!(run.code == 2 && run.err.contains(&format!("before the script: zs {name} clone.rhai")), "{}", run.err);
+    }
+    let run = zs(&["clone.rhai", "vm", "--jsn"]);
+    assert!(run.code == 2 && !run.err.contains("before the script"), "{}", run.err);
+}
+
+#[test]
 fn a_bug_is_an_error() {
     for code in ["sleep(0.0/0.0)", "names.expand(\"a{00000000000000000000000000000001..2}\")"] {
         let run = zs(&["-e", code]);
@@ -132,4 +143,96 @@ fn questions_can_be_answered_and_interrupted() {
     assert!(run.code == 130 && run.err.contains("error[interrupted]"), "{}", run.err);
     let run = at_a_question(|_, pid| kill(nix::unistd::Pid::from_raw(pid), Signal::SIGTERM).expect("sent"));
     assert!(run.code == 130 && run.err.contains("error[interrupted]"), "{}", run.err);
+}
+
+#[test]
+fn tests_of_the_standard_library() {
+    let run = zs(&["test", "tests/scripts"]);
+    assert!(run.code == 0 && run.out.contains("test result: ok."), "{}{}", run.out, run.err);
+}
+
+#[test]
+fn tests_of_scripts_fail_and_say_why() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let text = "fn test_good() { assert_eq(rbd.ls(\"libvirt-pool\").len(), 1); }\n\
+        fn test_bad() { log.warn(\"so far\"); rbd.create(\"libvirt-pool/x\", \"1G\"); assert_eq(1, 2); }\n\
+        fn helper() {}\nfn test_apart() { assert(!rbd.exists(\"libvirt-pool/x\")); }\n";
+    std::fs::write(dir.path().join("mine.rhai"), text).expect("written");
+    std::fs::write(dir.path().join("none.rhai"), "fn helper() {}").expect("written");
+    let path = dir.path().to_str().expect("UTF-8");
+    let run = zs(&["test", path]);
+    assert!(run.code == 1 && run.out.contains("2 passed; 1 failed"), "{}{}", run.out, run.err);
+    for said in ["test_bad ... FAILED", "warning: so far", "+ rbd.create libvirt-pool/x", "1 is not 2", "mine.rhai:2:"]
+    {
+        assert!(run.out.contains(said), "{said}: {}", run.out);
+    }
+    let json = zs(&["--json", "test", path, "--only", "good"]);
+    assert!(json.code == 0 && json.out.lines().count() == 2, "{}", json.out);
+    assert!(json.out.contains("\"event\":\"test\"") && json.out.contains("\"passed\":1"), "{}", json.out);
+    let none = zs(&["test", &format!("{path}/none.rhai")]);
+    assert!(none.code == 1 && none.err.contains("no function `test_…` there"), "{}", none.err);
+    assert_eq!(zs(&["test", &format!("{path}/absent.rhai")]).code, 2);
+}
+
+/// What a script does to files of this host goes when it fails, and after a `kill -9` with `zs recover`.
+#[test]
+fn files_are_taken_back() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (state, work) = (dir.path().join("state"), dir.path().join("work"));
+    std::fs::create_dir(&work).expect("mkdir");
+    let listing = || {
+        let mut find = Command::new("find");
+        find.arg(&work).args(["-printf", "%P %m %l\n", "-type", "f", "-exec", "cat", "{}", "+"]);
+        let out = find.output().expect("find").stdout;
+        let mut lines: Vec<_> = String::from_utf8_lossy(&out).lines().map(String::from).collect();
+        lines.sort();
+        lines
+    };
+    std::fs::write(work.join("old"), "as it was\n").expect("write");
+    std::fs::write(work.join("gone"), "to be removed\n").expect("write");
+    std::fs::set_permissions(work.join("gone"), std::os::unix::fs::PermissionsExt::from_mode(0o640)).expect("chmod");
+    std::fs::write(work.join("moved"), "to be moved\n").expect("write");
+    std::os::unix::fs::symlink("old", work.join("link")).expect("symlink");
+    let before = listing();
+    let script = "
+        fs.mkdir_p(`${w}/a/b/c`);
+        fs.mkdir_p(`${w}/a/b/c`);
+        fs.write(`${w}/a/b/new`, \"new\");
+        fs.write(`${w}/link`, \"written over\");
+        fs.rm(`${w}/gone`);
+        fs.rename(`${w}/moved`, `${w}/a/moved`);
+        try { fs.rename(`${w}/old`, `${w}/a/moved`); } catch (e) { if e.kind != \"exists\" { throw e; } }
+        try { fs.rm(`${w}/a`); } catch (e) { if e.kind != \"failed\" { throw e; } }
+        if fs.read(`${w}/old`) != \"written over\" || fs.stat(`${w}/link`).type != \"link\" { fail(\"not written\"); }
+    ";
+    let zs = |end: &str, fault: &str| {
+        let code = format!("let w = {:?}; {script} {end}", work.display().to_string());
+        let mut zs = Command::new(env!("CARGO_BIN_EXE_zs"));
+        zs.args(["--yes", "-e", &code]).env("ZS_STATE_DIR", &state).env("ZS_CONFIG", "/dev/null").stdin(Stdio::null());
+        if !fault.is_empty() {
+            zs.env("ZS_FAULT", fault);
+        }
+        zs.output().expect("zs runs")
+    };
+    let failed = zs("fail(\"no\")", "");
+    let said = String::from_utf8_lossy(&failed.stderr).into_owned();
+    assert!(said.contains("left behind: nothing"), "{said}");
+    assert_eq!(listing(), before, "{said}");
+    for how in ["fail", "kill", "gap"] {
+        // The sixth is refused.
+        for n in 1..=5 {
+            zs("", &format!("{how}:{n}"));
+            let recover = Command::new(env!("CARGO_BIN_EXE_zs"))
+                .arg("recover")
+                .env("ZS_STATE_DIR", &state)
+                .env("ZS_CONFIG", "/dev/null")
+                .output()
+                .expect("zs runs");
+            let said = String::from_utf8_lossy(&recover.stderr).into_owned();
+            assert!(recover.status.success(), "{how}:{n}: {said}");
+            assert_eq!(listing(), before, "{how}:{n}: {said}");
+        }
+    }
+    assert!(zs("", "").status.success());
+    assert!(work.join("a/moved").exists() && !work.join("gone").exists());
 }

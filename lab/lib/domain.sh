@@ -32,14 +32,15 @@ nvram_make() {
     [ -e "$file" ] || "$LAB_SRC/lib/efi-boot-entry" "$(ovmf VARS)" "$file" "$2" "$3" "$4"
 }
 
-# domain_xml FILE NAME UUID MAC: fills in the places of FILE.
+# domain_xml FILE NAME UUID MAC: fills in the places of FILE. With LAB_BRIDGE (see lab/in-net) the guest is on that bridge.
 domain_xml() {
-    local type cpu='' secret
+    local type cpu='' secret net="<interface type='user'>"
+    [ -z "${LAB_BRIDGE:-}" ] || net="<interface type='bridge'><source bridge='$LAB_BRIDGE'/>"
     type=$(accel) secret=$(secret_uuid)
     [ "$type" != kvm ] || cpu="<cpu mode='host-passthrough' check='none'/>"
     [ -n "$secret" ] || die "libvirt has no secret for '$SECRET_USAGE'"
     sed -e "s|@TYPE@|$type|; s|@CPU@|$cpu|; s|@NAME@|$2|g; s|@UUID@|$3|g; s|@MAC@|$4|" \
-        -e "s|@LOADER@|$(ovmf CODE)|; s|@NVRAM@|$(nvram_path "$2")|; s|@USER@|$CEPH_USER|" \
+        -e "s|<interface type='user'>|$net|" -e "s|@LOADER@|$(ovmf CODE)|; s|@NVRAM@|$(nvram_path "$2")|; s|@USER@|$CEPH_USER|" \
         -e "s|@SECRET@|$secret|; s|@POOL@|$POOL|; s|@PORT@|$(port mon_v1)|" \
         -e "s|@GENID@|$(uuidgen)|; s|@SERIAL@|$(head -c 8 /dev/urandom | od -An -tx1 | tr -d " \n")|" \
         -e "s|@CONSOLE@|$LAB_DIR/console|; s|@LIBDIR@|$VIRT_DIR/lib/qemu|" "$1"

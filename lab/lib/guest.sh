@@ -101,12 +101,14 @@ busybox_static() {
     die "busybox is missing: run lab/install-packages"
 }
 
-# guest_agent DIR: the host's own qemu-ga with the libraries it names.
-guest_agent() {
-    local dir=$1 bin lib
-    bin=$(command -v qemu-ga || echo /usr/sbin/qemu-ga)
-    install -D -m 755 "$bin" "$dir/usr/sbin/qemu-ga"
-    for lib in $(ldd "$bin" | grep -oE '/[^ ]+'); do install -D "$lib" "$dir/usr${lib#/usr}"; done
+# guest_services DIR: the host's own qemu-ga and dropbear, with the libraries they name.
+guest_services() {
+    local dir=$1 name bin lib
+    for name in qemu-ga dropbear dropbearconvert; do
+        bin=$(PATH=$PATH:/usr/sbin command -v "$name") || die "$name is missing: run lab/install-packages"
+        install -D -m 755 "$bin" "$dir/usr/sbin/$name"
+        for lib in $(ldd "$bin" | grep -oE '/[^ ]+'); do install -D "$lib" "$dir/usr${lib#/usr}"; done
+    done
 }
 
 # guest_initrd FILE KERNEL

@@ -1,6 +1,7 @@
 //! The list of planned VMs: hosts.csv as people keep it, with ragged rows, blanks, BOM, CRLF and a Chinese header.
 
 use super::net;
+use super::numa::{self, Numa};
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 
@@ -21,7 +22,7 @@ pub struct Row {
     pub memory: Option<i64>,
     /// Bytes.
     pub disk: Option<i64>,
-    pub numa: Option<String>,
+    pub numa: Option<Numa>,
     pub note: Option<String>,
     /// Cells that are there and cannot be read, by field: an error once they are needed.
     pub unreadable: std::collections::BTreeMap<String, String>,
@@ -129,7 +130,7 @@ impl Inventory {
                 "vcpus" => read(&mut row.vcpus, cell.parse().ok().filter(|n| *n > 0)),
                 "memory" => read(&mut row.memory, gib(cell)),
                 "disk" => read(&mut row.disk, gib(cell)),
-                "numa" => read(&mut row.numa, Some(cell.clone())),
+                "numa" => read(&mut row.numa, numa::parse(cell)),
                 _ => read(&mut row.note, Some(cell.clone())),
             };
             if !readable {

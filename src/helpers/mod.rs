@@ -2,9 +2,11 @@
 
 pub mod args;
 pub mod disk_image;
+pub mod files;
 pub mod inventory;
 pub mod names;
 pub mod net;
+pub mod numa;
 pub mod process;
 pub mod script;
 mod sys;
@@ -19,11 +21,15 @@ use std::sync::Arc;
 pub use script::register;
 
 /// The names that are always there, beside the four namespaces.
-pub const NAMES: &[&str] = &["args", "fs", "inventory", "log", "site", "uuid", "xml", "names", "net", "sh", "time"];
+pub const NAMES: &[&str] =
+    &["args", "csv", "fs", "inventory", "json", "log", "site", "toml", "uuid", "xml", "names", "net", "sh", "time"];
 
 pub fn handles(host: &Arc<Host>) -> HashMap<&'static str, Dynamic> {
     HashMap::from([
         ("args", Dynamic::from(script::Args(host.clone()))),
+        ("csv", Dynamic::from(script::Csv)),
+        ("json", Dynamic::from(script::Json)),
+        ("toml", Dynamic::from(script::Toml)),
         ("fs", Dynamic::from(script::Fs(host.clone()))),
         ("inventory", Dynamic::from(script::InventoryHandle(host.clone()))),
         ("log", Dynamic::from(script::Log(host.clone()))),

@@ -1,7 +1,9 @@
 //! The helpers, as scripts see them. Form of the docs: see `bindings/rbd/script.rs`.
 
+mod assert;
 mod disk_files;
 mod flow;
+mod formats;
 mod fs;
 mod input;
 mod net;
@@ -23,6 +25,12 @@ use std::time::{Duration, Instant};
 pub struct Args(pub Arc<Host>);
 #[derive(Clone)]
 pub struct Fs(pub Arc<Host>);
+#[derive(Clone)]
+pub struct Csv;
+#[derive(Clone)]
+pub struct Json;
+#[derive(Clone)]
+pub struct Toml;
 #[derive(Clone)]
 pub struct InventoryHandle(pub Arc<Host>);
 #[derive(Clone)]
@@ -54,6 +62,19 @@ pub fn duration(seconds: f64, low: f64, high: f64) -> RhaiResultOf<Duration> {
         .map_err(|_| throw(Error::invalid("is no time").subject(seconds)))
 }
 
+/// The content of a file, at most 64 MiB: scripts hold it in memory.
+fn read_limited(file: &str) -> Result<Vec<u8>, Error> {
+    use std::io::Read;
+    const LIMIT: u64 = 64 << 20;
+    let wrong = |e: std::io::Error| Error::from(e).subject(file);
+    let mut content = Vec::new();
+    std::fs::File::open(file).map_err(wrong)?.take(LIMIT + 1).read_to_end(&mut content).map_err(wrong)?;
+    if content.len() as u64 > LIMIT {
+        return Err(Error::invalid("is larger than 64 MiB").subject(file));
+    }
+    Ok(content)
+}
+
 pub fn pause(cancel: &Cancel, time: Duration) -> Result<(), Error> {
     let end = Instant::now() + time;
     while let Some(left) = end.checked_duration_since(Instant::now()).filter(|l| !l.is_zero()) {
@@ -66,8 +87,10 @@ pub fn pause(cancel: &Cancel, time: Duration) -> Result<(), Error> {
 /// Hands the functions to the engine.
 pub fn register(engine: &mut rhai::Engine) {
     for module in [
+        rhai::exported_module!(assert::functions),
         rhai::exported_module!(input::functions),
         rhai::exported_module!(fs::functions),
+        rhai::exported_module!(formats::functions),
         rhai::exported_module!(net::functions),
         rhai::exported_module!(output::functions),
         rhai::exported_module!(values::functions),

@@ -7,11 +7,12 @@ use crate::error::{Error, Result};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde_json::{Map, Value, json};
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::io::{BufRead, IsTerminal, Write};
 use std::os::fd::AsFd;
-use std::sync::Mutex;
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
 pub enum Verbosity {
@@ -31,19 +32,46 @@ pub struct Events {
     /// The operations of a plan, in order, for `--expect-no-changes` and tests.
     planned: Mutex<Vec<Op>>,
     /// What the script itself says about how far it is, by its label.
-    steps: Mutex<HashMap<String, Progress>>,
+    steps: Mutex<HashMap<String, Step>>,
     stdin_is_script: bool,
+    /// What would have been said, where it is kept instead.
+    kept: Option<Mutex<String>>,
 }
 
 impl Events {
     pub fn new(json: bool, verbosity: Verbosity, color: bool, stdin_is_script: bool) -> Events {
         let bars = (!json && verbosity > Verbosity::Quiet && std::io::stderr().is_terminal()).then(MultiProgress::new);
-        Events { json, verbosity, color, bars, planned: Mutex::default(), steps: Mutex::default(), stdin_is_script }
+        Events {
+            json,
+            verbosity,
+            color,
+            bars,
+            planned: Mutex::default(),
+            steps: Mutex::default(),
+            stdin_is_script,
+            kept: None,
+        }
     }
 
     /// For tests and for tools that have nobody to tell.
     pub fn silent() -> Events {
         Events::new(false, Verbosity::Quiet, false, true)
+    }
+
+    /// Says nothing, and keeps what it would have said.
+    pub fn keeping() -> Events {
+        Events { kept: Some(Mutex::default()), bars: None, ..Events::new(false, Verbosity::Normal, false, true) }
+    }
+
+    pub fn kept(&self) -> String {
+        self.kept.as_ref().map(|k| lock(k).clone()).unwrap_or_default()
+    }
+
+    fn keep(&self, line: &str) -> bool {
+        if let Some(kept) = &self.kept {
+            lock(kept).push_str(&format!("{line}\n"));
+        }
+        self.kept.is_some()
     }
 
     pub fn planned(&self) -> Vec<Op> {
@@ -52,12 +80,18 @@ impl Events {
 
     /// One line of data. A reader that went away (`| head`) must not end a run in its middle.
     pub fn out(&self, line: &str) {
+        if self.keep(line) {
+            return;
+        }
         let mut out = std::io::stdout().lock();
         let _ = writeln!(out, "{line}").and_then(|()| out.flush());
     }
 
     /// One line for the person.
     pub fn err(&self, line: &str) {
+        if self.keep(line) {
+            return;
+        }
         let write = || {
             let _ = writeln!(std::io::stderr().lock(), "{line}");
         };
@@ -67,7 +101,7 @@ impl Events {
         }
     }
 
-    fn event(&self, name: &str, more: Value) {
+    pub fn event(&self, name: &str, more: Value) {
         let mut map = Map::from_iter([("event".to_string(), Value::from(name))]);
         if let Value::Object(more) = more {
             map.extend(more);
@@ -149,7 +183,7 @@ impl Events {
     }
 
     pub fn progress_named(&self, label: &str, op: Option<&Op>, cancel: Cancel) -> Progress {
-        let begun = std::time::Instant::now();
+        let begun = Instant::now();
         if self.json {
             let (op, label) = (op.cloned(), label.to_string());
             let last = Mutex::new(begun);
@@ -158,7 +192,7 @@ impl Events {
                 if last.elapsed() < Duration::from_millis(500) {
                     return;
                 }
-                *last = std::time::Instant::now();
+                *last = Instant::now();
                 let (name, subject) = match &op {
                     Some(op) => (op.op.as_str(), op.subject.as_str()),
                     None => (label.as_str(), ""),
@@ -169,25 +203,39 @@ impl Events {
             });
         }
         let Some(bars) = self.bars.clone() else { return Progress::new(cancel, |_, _| {}) };
-        let label = label.to_string();
-        let bar = Mutex::new(None::<Bar>);
-        Progress::new(cancel, move |done, total| {
-            if begun.elapsed() < PATIENCE {
-                return;
-            }
-            let mut bar = lock(&bar);
-            let Bar(bar) = bar.get_or_insert_with(|| Bar(bars.add(new_bar(&label))));
-            bar.set_length(total);
-            bar.set_position(done);
-        })
+        // A call within a piece of work that has a line is told there: one line for each of a fleet.
+        if let (Some(op), Some(line)) = (op, self.current_line()) {
+            let name = op.op.clone();
+            return Progress::new(cancel, move |done, total| {
+                line.say(&format!("{name} {}%", (done * 100).checked_div(total).unwrap_or(0)));
+            });
+        }
+        let line = Line::new(label, begun, bars);
+        Progress::new(cancel, move |done, total| line.update(done, total))
+    }
+
+    /// The line of the work that this thread's script has begun and not ended.
+    fn current_line(&self) -> Option<Arc<Line>> {
+        let label = CURRENT.with_borrow(Clone::clone)?;
+        lock(&self.steps).get(&label)?.line.clone()
     }
 
     /// Says how far a script's own work is; it is no longer shown once all is done.
     pub fn step(&self, label: &str, done: u64, total: u64, cancel: &Cancel) -> Result<()> {
+        let is_over = done >= total;
+        CURRENT.set((!is_over).then(|| label.to_string()));
         let mut steps = lock(&self.steps);
-        let progress = steps.entry(label.into()).or_insert_with(|| self.progress_named(label, None, cancel.clone()));
-        let updated = progress.update(done, total);
-        if done >= total {
+        let step = steps.entry(label.into()).or_insert_with(|| match self.bars.clone() {
+            Some(bars) => {
+                let line = Line::new(label, Instant::now(), bars);
+                let shown = line.clone();
+                let progress = Progress::new(cancel.clone(), move |done, total| shown.update(done, total));
+                Step { progress, line: Some(line) }
+            }
+            None => Step { progress: self.progress_named(label, None, cancel.clone()), line: None },
+        });
+        let updated = step.progress.update(done, total);
+        if is_over {
             steps.remove(label);
         }
         updated
@@ -255,17 +303,70 @@ fn is_readable(input: &std::io::Stdin) -> Result<bool> {
     }
 }
 
-/// Gone from the screen when the call is over.
-struct Bar(ProgressBar);
+thread_local! {
+    /// The label of the work that the script on this thread is at.
+    static CURRENT: RefCell<Option<String>> = const { RefCell::new(None) };
+}
 
-impl Drop for Bar {
+/// A piece of a script's own work.
+struct Step {
+    progress: Progress,
+    /// On a terminal.
+    line: Option<Arc<Line>>,
+}
+
+/// A line on the screen for something that takes longer than a moment; gone when it is over.
+struct Line {
+    label: String,
+    begun: Instant,
+    bars: MultiProgress,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    done: u64,
+    total: u64,
+    bar: Option<ProgressBar>,
+}
+
+impl Line {
+    fn new(label: &str, begun: Instant, bars: MultiProgress) -> Arc<Line> {
+        Arc::new(Line { label: label.into(), begun, bars, state: Mutex::default() })
+    }
+
+    fn update(&self, done: u64, total: u64) {
+        let mut state = lock(&self.state);
+        (state.done, state.total) = (done, total);
+        self.show(&mut state, "");
+    }
+
+    fn say(&self, what: &str) {
+        self.show(&mut lock(&self.state), what);
+    }
+
+    fn show(&self, state: &mut State, what: &str) {
+        if self.begun.elapsed() < PATIENCE {
+            return;
+        }
+        let new = || self.bars.add(new_bar(&self.label).with_elapsed(self.begun.elapsed()));
+        let bar = state.bar.get_or_insert_with(new);
+        bar.set_length(state.total);
+        bar.set_position(state.done);
+        bar.set_message(what.to_string());
+    }
+}
+
+impl Drop for Line {
     fn drop(&mut self) {
-        self.0.finish_and_clear();
+        if let Some(bar) = lock(&self.state).bar.take() {
+            bar.finish_and_clear();
+        }
     }
 }
 
 fn new_bar(label: &str) -> ProgressBar {
-    let style = ProgressStyle::with_template("{prefix} {wide_bar} {percent:>3}% {elapsed}")
+    let style = ProgressStyle::with_template("{prefix} {wide_bar} {percent:>3}% {elapsed:>4} {msg}")
         .unwrap_or_else(|_| ProgressStyle::default_bar());
     ProgressBar::new(0).with_style(style).with_prefix(label.to_string())
 }

@@ -324,7 +324,10 @@ impl Gate {
                 let (id, snaps) = (info.id.clone(), snaps_of(world, image, &info)?);
                 return Ok((info, undo(Some(id), snaps)));
             }
-            make(world, &temp, step)?;
+            // People know it by the name that it was to have.
+            let named =
+                |e: Error| if e.subject == temp.to_string() { Error { subject: image.to_string(), ..e } } else { e };
+            make(world, &temp, step).map_err(named)?;
             self.faults.point();
             let info = world.rbd().info(&temp)?;
             let snaps = snaps_of(world, &temp, &info)?;

@@ -12,6 +12,7 @@ pub mod registry;
 pub mod report;
 pub mod rights;
 pub mod scripts;
+pub mod testing;
 pub mod undo;
 pub mod values;
 

@@ -28,6 +28,13 @@ pub fn recover(
 ) -> Result<(Vec<Recovered>, Option<Error>)> {
     let mut all = Vec::new();
     let mut first_error = None;
+    // Guests that stand still come first, whichever run has frozen them.
+    for id in journal::runs(state)? {
+        if let Err(e) = thaw(state, &id, events, &open) {
+            events.log("error", &format!("run {id}: {e}"));
+            first_error.get_or_insert(e);
+        }
+    }
     for id in journal::runs(state)? {
         match one(state, &id, events, &open) {
             Ok(Some(r)) => all.push(r),
@@ -44,6 +51,30 @@ pub fn recover(
 /// Whether there is nothing to do for a run that has written these lines.
 fn is_finished(lines: &[Line]) -> bool {
     lines.iter().any(|l| matches!(l, Line::End { .. })) && journal::open_operations(lines).is_empty()
+}
+
+/// Takes back what is urgent of a dead run.
+fn thaw(state: &Path, id: &str, events: &Events, open: &impl Fn(&[Line]) -> Result<Arc<dyn World>>) -> Result<()> {
+    let urgent = |lines: &[Line]| -> Vec<_> {
+        if is_finished(lines) {
+            return Vec::new();
+        }
+        journal::open_operations(lines).into_iter().filter(|o| o.undo.is_urgent()).collect()
+    };
+    if urgent(&journal::read(state, id)?).is_empty() {
+        return Ok(());
+    }
+    let Some(mut journal) = Journal::reopen(state, id)? else { return Ok(()) };
+    let lines = journal::read(state, id)?;
+    let operations = urgent(&lines);
+    let world = open(&lines)?;
+    same_site(&lines, &*world)?;
+    for operation in &operations {
+        if let TakenBack::Line(line) = take_back(operation, &*world, &journal.before.clone(), events, false) {
+            journal.write(&line, true)?;
+        }
+    }
+    Ok(())
 }
 
 fn one(

@@ -3,22 +3,22 @@
 //! Each undo names what it may touch by identity (image id, domain uuid, inode), never by name alone, and finding it
 //! gone already is success.
 
+mod images;
 mod put_back;
 
 pub use put_back::remove_temp_dir;
 
-use crate::bindings::rbd::api::{Snap, Watcher};
-use crate::bindings::spec::{ImageSpec, Progress, SnapSpec};
+use crate::bindings::rbd::api::Snap;
+use crate::bindings::spec::{ImageSpec, SnapSpec};
 use crate::bindings::virsh::api::{FileId, UndefineOpts};
 use crate::bindings::{World, guestfs};
 use crate::error::{Error, Kind, Result};
+use crate::helpers::files;
+use images::{is_image, remove_image, remove_snaps, roll_back, wait_for_watchers};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
-
-/// A crashed client's watch lives on for up to 30 s.
-const WATCHER_EXPIRY: Duration = Duration::from_secs(40);
 
 /// How long a rollback waits for a guest that was asked to shut down.
 const SHUTDOWN: Duration = Duration::from_secs(15);
@@ -62,6 +62,16 @@ pub enum Undo {
         image_id: String,
         snap_id: Option<u64>,
     },
+    /// Puts an image that a diff was written into back to the snapshot that the diff started from. `end` is the snapshot
+    /// at its end, with its id once it is known; `temp` is its name before.
+    RollBack {
+        image: ImageSpec,
+        image_id: String,
+        base: String,
+        base_id: u64,
+        temp: SnapSpec,
+        end: Option<(SnapSpec, Option<u64>)>,
+    },
     /// The image with this id is called `now`; it was called `was`.
     RenameImage {
         now: ImageSpec,
@@ -69,7 +79,7 @@ pub enum Undo {
         id: String,
     },
     /// Puts an image back to a snapshot of this run; names and ids as of `RemoveSnap`.
-    RollBack {
+    PutBack {
         snap: SnapSpec,
         temp: SnapSpec,
         image_id: String,
@@ -117,6 +127,13 @@ pub enum Undo {
         #[serde(default)]
         asked: Option<u32>,
     },
+    /// Thaws the filesystems of a domain that this run has frozen, while it is the process with this id. Comes before
+    /// all others.
+    Thaw {
+        name: String,
+        uuid: String,
+        id: Option<u32>,
+    },
     Autostart {
         name: String,
         uuid: String,
@@ -135,6 +152,35 @@ pub enum Undo {
         before: String,
         nvram: Option<(String, String)>,
         autostart: bool,
+    },
+    /// A file of this host. `temp` is a name only this run can have; `path` is ours only if it is the file `id`.
+    RemoveFile {
+        path: PathBuf,
+        temp: PathBuf,
+        id: Option<FileId>,
+    },
+    /// A file of this host that this run has written over (`id`: what is there now) or removed (`None`). `before` is the
+    /// file beside the journal with what it held.
+    RestoreFile {
+        path: PathBuf,
+        temp: PathBuf,
+        id: Option<FileId>,
+        before: String,
+        mode: u32,
+        owner: (u32, u32),
+    },
+    /// The file of this host with this id is called `now`; it was called `was`.
+    RenameFile {
+        now: PathBuf,
+        was: PathBuf,
+        id: FileId,
+    },
+    /// A directory of this host with those in it that came with it, as far as they are empty.
+    RemoveDir {
+        path: PathBuf,
+        temp: PathBuf,
+        id: Option<FileId>,
+        inner: Vec<PathBuf>,
     },
     /// Lines that this run has put at the end of a file of this host.
     RemoveLines {
@@ -172,6 +218,11 @@ impl Undo {
         matches!(self, Undo::Nothing | Undo::Within { .. })
     }
 
+    /// A guest stands still meanwhile: this is taken back before all else.
+    pub fn is_urgent(&self) -> bool {
+        matches!(self, Undo::Thaw { .. })
+    }
+
     /// What a person would type to do it; `None` where nothing stays.
     pub fn command(&self) -> Option<String> {
         Some(match self {
@@ -179,7 +230,8 @@ impl Undo {
             Undo::Impossible { command } => command.clone(),
             Undo::RemoveImage { image, .. } => format!("rbd rm {image}"),
             Undo::RemoveSnap { snap, .. } => format!("rbd snap rm {snap}"),
-            Undo::RollBack { snap, .. } => format!("rbd snap rollback {snap}"),
+            Undo::PutBack { snap, .. } => format!("rbd snap rollback {snap}"),
+            Undo::RollBack { image, base, .. } => format!("rbd snap rollback {image}@{base}"),
             Undo::RenameImage { now, was, .. } => format!("rbd rename {now} {was}"),
             Undo::RenameSnap { now, was, .. } => format!("rbd snap rename {now} {}", now.image.at(was)),
             Undo::RestoreTrash { image, id } => format!("rbd trash restore --pool {} {id}", image.pool),
@@ -190,9 +242,14 @@ impl Undo {
             Undo::DefineAgain { before, .. } => format!("virsh define {before}"),
             Undo::Stop { name, .. } => format!("virsh destroy {name}"),
             Undo::Start { name, .. } => format!("virsh start {name}"),
+            Undo::Thaw { name, .. } => format!("virsh domfsthaw {name}"),
             Undo::Autostart { name, was: true, .. } => format!("virsh autostart {name}"),
             Undo::Autostart { name, was: false, .. } => format!("virsh autostart --disable {name}"),
             Undo::RemoveHostFile { path, .. } => format!("rm {path}"),
+            Undo::RemoveFile { path, .. } => format!("rm '{}'", path.display()),
+            Undo::RestoreFile { path, before, .. } => format!("cp {before} '{}'", path.display()),
+            Undo::RenameFile { now, was, .. } => format!("mv '{}' '{}'", now.display(), was.display()),
+            Undo::RemoveDir { path, .. } => format!("rmdir '{}'", path.display()),
             Undo::RemoveLines { path, .. } => format!("$EDITOR {path}  # its last lines"),
             Undo::RemoveTempDir { path } => format!("rm -r {path}"),
             Undo::GuestEdits { image, .. } => format!("(files inside {image} were changed)"),
@@ -219,8 +276,14 @@ pub fn apply(undo: &Undo, world: &dyn World, before: &Before, notice: &dyn Fn(&s
                 _ => Ok(Outcome::Done(format!("removed snapshot {snap}"))),
             }
         }
-        Undo::RollBack { snap, temp, image_id, snap_id } => {
+        Undo::PutBack { snap, temp, image_id, snap_id } => {
             put_back::roll_back(world, snap, temp, image_id, *snap_id, notice)
+        }
+        Undo::RollBack { image, image_id, base, base_id, temp, end } => {
+            if !is_image(world, image, image_id)? {
+                return Ok(Outcome::Gone);
+            }
+            roll_back(world, image, (base, *base_id), temp, end.as_ref(), notice)
         }
         Undo::RenameImage { now, was, id } => {
             if !is_image(world, now, id)? {
@@ -290,6 +353,13 @@ pub fn apply(undo: &Undo, world: &dyn World, before: &Before, notice: &dyn Fn(&s
             gone_is_fine(world.destroy(uuid), format!("stopped domain {name}"))
         }
         Undo::Start { name, uuid, asked } => start_again(world, name, uuid, *asked, notice),
+        Undo::Thaw { name, uuid, id } => match find(world.virsh().dominfo(uuid))? {
+            Some(domain) if domain.active() && domain.id == *id => Ok(match world.domfsthaw(uuid)? {
+                0 => Outcome::Gone,
+                n => Outcome::Done(format!("thawed {n} filesystems of {name}")),
+            }),
+            _ => Ok(Outcome::Gone),
+        },
         Undo::Autostart { name, uuid, was } => gone_is_fine(
             world.autostart(uuid, *was),
             format!("switched autostart of {name} back {}", if *was { "on" } else { "off" }),
@@ -318,8 +388,25 @@ pub fn apply(undo: &Undo, world: &dyn World, before: &Before, notice: &dyn Fn(&s
             }
             Ok(Outcome::Done(format!("defined domain {name} again")))
         }
-        // A plan has written none.
-        Undo::RemoveLines { .. } if !world.is_live() => Ok(Outcome::Gone),
+        // A plan has touched no file of this host.
+        Undo::RemoveFile { .. }
+        | Undo::RestoreFile { .. }
+        | Undo::RenameFile { .. }
+        | Undo::RemoveDir { .. }
+        | Undo::RemoveLines { .. }
+            if !world.is_live() =>
+        {
+            Ok(Outcome::Gone)
+        }
+        Undo::RemoveFile { path, temp, id } => Ok(match files::take_away(path, temp, id.as_ref())? {
+            true => Outcome::Done(format!("removed {}", path.display())),
+            false => Outcome::Gone,
+        }),
+        Undo::RestoreFile { path, temp, id, before: file, mode, owner } => {
+            files::change::restore(path, temp, id.as_ref(), &read_before_bytes(before, file)?, *mode, *owner)
+        }
+        Undo::RenameFile { now, was, id } => files::change::rename_back(now, was, id),
+        Undo::RemoveDir { path, temp, id, inner } => files::change::remove_dirs(path, temp, id.as_ref(), inner),
         Undo::RemoveLines { path, text } => {
             // Others may have added theirs since.
             let Some(now) = find(std::fs::read_to_string(path).map_err(Error::from))? else { return Ok(Outcome::Gone) };
@@ -372,23 +459,6 @@ fn gone_is_fine(r: Result<()>, said: String) -> Result<Outcome> {
     Ok(if find(r)?.is_some() { Outcome::Done(said) } else { Outcome::Gone })
 }
 
-fn is_image(world: &dyn World, image: &ImageSpec, id: &str) -> Result<bool> {
-    Ok(find(world.rbd().info(image))?.is_some_and(|i| i.id == id))
-}
-
-/// Removes those snapshots of an image that are `ours`, protected ones too; how many.
-fn remove_snaps(world: &dyn World, image: &ImageSpec, ours: impl Fn(&Snap) -> bool) -> Result<usize> {
-    let found: Vec<Snap> = world.rbd().snap_ls(image, false)?.into_iter().filter(|s| ours(s)).collect();
-    for s in &found {
-        let snap = image.at(&s.name);
-        if s.protected {
-            world.snap_unprotect(&snap)?;
-        }
-        find(world.snap_rm(&snap))?;
-    }
-    Ok(found.len())
-}
-
 /// A guest that was asked to shut down may still be on its way.
 fn start_again(
     world: &dyn World,
@@ -417,75 +487,6 @@ fn start_again(
         }
         if !std::mem::replace(&mut told, true) {
             notice(&format!("{name} was asked to shut down: waiting for it, to start it again"));
-        }
-        std::thread::sleep(Duration::from_millis(250));
-    }
-}
-
-/// What a removal that was killed half way has left: librbd moves an image to the trash before it deletes its objects.
-/// From there `rbd trash ls --all` does not show it, and `rbd ls` lists it as if it were still there (Ceph 16).
-fn finish_removal(world: &dyn World, image: &ImageSpec, temp: &ImageSpec, id: Option<&str>) -> Result<bool> {
-    let (pool, namespace) = (&temp.pool, &temp.namespace);
-    let mut removed = false;
-    for found in world.rbd().ls(pool, namespace)? {
-        let ours = found.image == temp.image || found.image == image.image && id == Some(found.id.as_str());
-        if ours && find(world.rbd().info(&temp.sibling(&found.image)))?.is_none() {
-            removed |= find(world.trash_rm(pool, namespace, &found.id, true, &Progress::none()))?.is_some();
-        }
-    }
-    Ok(removed)
-}
-
-fn remove_image(
-    world: &dyn World,
-    image: &ImageSpec,
-    temp: &ImageSpec,
-    id: Option<&str>,
-    snaps: &[u64],
-    notice: &dyn Fn(&str),
-) -> Result<Outcome> {
-    let mut removed = finish_removal(world, image, temp, id)?;
-    for name in [temp, image] {
-        let Some(found) = find(world.rbd().info(name))? else { continue };
-        let ours = name == temp || id == Some(found.id.as_str());
-        if !ours {
-            continue;
-        }
-        wait_for_watchers(world, name, notice)?;
-        // librbd cannot remove an image with snapshots. Under the temporary name all are ours.
-        let ours = |s: &Snap| name == temp || snaps.contains(&s.id);
-        let busy = |why: String| Error::busy(why).op("rbd.remove").subject(name);
-        let there = world.rbd().snap_ls(name, false)?;
-        if let Some(snap) = there.iter().find(|s| !ours(s)) {
-            return Err(busy(format!("has snapshot {}, which this run did not make", snap.name)));
-        }
-        // Without its name a snapshot with clones would still be there, and hold the image.
-        if !there.is_empty()
-            && let Some(child) = world.rbd().children(&name.into())?.first()
-        {
-            return Err(busy(format!("{}/{} is a clone of it, which this run did not make", child.pool, child.image)));
-        }
-        remove_snaps(world, name, ours)?;
-        find(world.remove(name, &Progress::none()))?;
-        removed = true;
-    }
-    Ok(if removed { Outcome::Done(format!("removed image {image}")) } else { Outcome::Gone })
-}
-
-fn wait_for_watchers(world: &dyn World, image: &ImageSpec, notice: &dyn Fn(&str)) -> Result<()> {
-    let start = Instant::now();
-    let mut told = false;
-    loop {
-        let watchers = world.rbd().watchers(image)?;
-        let Some(Watcher { address, client, .. }) = watchers.first() else { return Ok(()) };
-        if start.elapsed() > WATCHER_EXPIRY || !world.is_live() {
-            return Err(Error::busy(format!("open by client.{client} at {address}")).op("rbd.remove").subject(image));
-        }
-        if !told {
-            told = true;
-            notice(&format!(
-                "{image} is still open by client.{client} at {address}; the watch of a dead client ends within 30 s: waiting"
-            ));
         }
         std::thread::sleep(Duration::from_millis(250));
     }

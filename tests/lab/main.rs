@@ -2,11 +2,14 @@
 //!
 //! `lab/test` brings the lab up and sets `ZS_LAB=1`. The tests take turns: they share one template.
 
+mod backup;
 mod bare;
 mod clone;
 mod crash;
+mod fleet;
 mod input;
 mod kinds;
+mod network;
 mod pool;
 mod race;
 mod services;

@@ -203,6 +203,10 @@ impl Read for Site {
                 {"id": -2, "name": "host", "type": "host", "children": [0]},
                 {"id": 0, "name": "osd.0", "type": "osd", "status": "up", "crush_weight": 1.0, "reweight": 1.0},
             ], "stray": []}),
+            "osd dump" => json!({"epoch": 1, "fsid": FSID, "osds": [{"osd": 0, "up": 1, "in": 1, "public_addrs": {
+                "addrvec": self.mons()?.iter().take(1)
+                    .map(|m| json!({"type": "v1", "addr": format!("{}:6800", m.host), "nonce": 0})).collect::<Vec<_>>(),
+            }}]}),
             "versions" => json!({"mon": {}, "mgr": {}, "osd": {}, "overall": {}}),
             _ => return Err(Error::unsupported("the model cannot answer this").subject(words)),
         })

@@ -1,5 +1,6 @@
 //! What can be asked of RBD and done with it. Field names are those of `rbd … --format json`.
 
+use super::stream::Head;
 use crate::bindings::spec::{ImageSpec, Progress, SnapSpec, SourceSpec};
 use crate::error::Result;
 use serde::{Deserialize, Serialize};
@@ -143,6 +144,32 @@ pub struct ImageOpts {
     pub sparse_size: Option<u64>,
 }
 
+/// What a diff leaves out, and in what grain it is.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DiffOpts {
+    /// The snapshot to start from; all of the image when not given.
+    pub from_snap: Option<String>,
+    /// Whole objects instead of the ranges written: a larger file, found faster.
+    pub whole_object: bool,
+}
+
+/// A file that was written.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Exported {
+    /// Its length.
+    pub bytes: u64,
+    /// Of its content, in hexadecimal digits; empty in a plan, which writes none.
+    pub sha256: String,
+}
+
+/// What a diff can be written into: the image's id, and the snapshot that it starts from with its id.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Start {
+    pub image_id: String,
+    pub base: Option<(String, u64)>,
+}
+
 /// The questions.
 pub trait Read: Send + Sync {
     /// `rbd ls` (rbd_list2).
@@ -169,6 +196,9 @@ pub trait Read: Send + Sync {
     fn du(&self, of: &SourceSpec) -> Result<Usage>;
     /// `rbd diff --whole-object`: what differs from `from_snap`, or from nothing.
     fn diff(&self, of: &SourceSpec, from_snap: Option<&str>) -> Result<Vec<Extent>>;
+    /// Whether a diff can be written into an image: its start is there and nothing was written since, its end is not
+    /// there, nobody has the image open. A full diff wants an empty image.
+    fn diff_start(&self, head: &Head, to: &ImageSpec, allow_shrink: bool) -> Result<Start>;
     fn meta_get(&self, image: &ImageSpec, key: &str) -> Result<Option<String>>;
     fn meta_ls(&self, image: &ImageSpec) -> Result<Vec<(String, String)>>;
     fn trash_ls(&self, pool: &str, namespace: &str) -> Result<Vec<Trashed>>;
@@ -190,6 +220,10 @@ pub trait Write: Read {
     fn import(&self, path: &std::path::Path, to: &ImageSpec, o: &ImageOpts, p: &Progress) -> Result<()>;
     /// `rbd export` to a raw, sparse file that must not exist.
     fn export(&self, from: &SourceSpec, path: &std::path::Path, p: &Progress) -> Result<()>;
+    /// `rbd export-diff` to a file that must not exist.
+    fn export_diff(&self, from: &SourceSpec, path: &std::path::Path, o: &DiffOpts, p: &Progress) -> Result<Exported>;
+    /// `rbd import-diff`, after the checks of `diff_start`; without the snapshot at its end.
+    fn import_diff(&self, path: &std::path::Path, to: &ImageSpec, allow_shrink: bool, p: &Progress) -> Result<()>;
     /// `rbd rename` within its pool. `exists` when the new name is taken.
     fn rename(&self, image: &ImageSpec, to: &ImageSpec) -> Result<()>;
     /// `rbd resize` (rbd_resize2).

@@ -85,6 +85,24 @@ pub fn shrink(image: &ImageSpec, from: u64, to: u64) -> Error {
         .hint("`allow_shrink: true` if the filesystem in it has been made smaller before")
 }
 
+/// A diff goes from the older to the younger.
+pub fn snap_order(of: impl Display, from: &str) -> Error {
+    Error::invalid(format!("is not younger than snapshot {from}")).subject(of).code(libc::EINVAL)
+}
+
+/// A diff would be written over what is not in it.
+pub fn changed_since(image: &ImageSpec, snap: &str) -> Error {
+    Error::invalid(format!("was written to since its snapshot {snap}, from which the diff starts"))
+        .subject(image)
+        .hint(format!("`rbd.snap_rollback` to {snap} first, which loses what was written"))
+}
+
+pub fn not_empty(image: &ImageSpec) -> Error {
+    Error::invalid("holds data, and a full diff says only where there is some: the two would mix")
+        .subject(image)
+        .hint("write it into a new image: `rbd.create`")
+}
+
 pub fn other_pool(image: &ImageSpec, to: &ImageSpec) -> Error {
     Error::invalid(format!("cannot become {to}: images are renamed within their pool and namespace"))
         .subject(image)
@@ -94,6 +112,11 @@ pub fn other_pool(image: &ImageSpec, to: &ImageSpec) -> Error {
 pub fn not_in_trash(pool: &str, namespace: &str, id: &str) -> Error {
     let ns = if namespace.is_empty() { String::new() } else { format!("{namespace}/") };
     Error::not_found("there is no such image in the trash").subject(format!("{pool}/{ns}{id}")).code(libc::ENOENT)
+}
+
+/// The run was stopped in the middle of a removal.
+pub fn half_removed() -> Error {
+    Error::interrupted().hint("half of it is gone: what is left goes when the removal is repeated")
 }
 
 pub fn deferred(pool: &str, id: &str, name: &str, until: &str) -> Error {

@@ -6,6 +6,7 @@ pub mod features;
 pub mod live;
 pub mod model;
 pub mod script;
+pub mod stream;
 pub mod sys;
 
 #[cfg(test)]

@@ -7,15 +7,20 @@
 //! the longest is documented.
 
 mod change;
+mod diffs;
 mod make;
 mod purge;
 mod read;
 mod snaps;
 
 use super::api::ImageOpts;
-use crate::bindings::spec::ImageSpec;
+use super::errors::snap_exists;
+use crate::bindings::World;
+use crate::bindings::spec::{ImageSpec, SnapSpec};
+use crate::error::Result;
 use crate::helpers::units::opt_size;
 use crate::host::Host;
+use crate::host::gate::Step;
 use crate::host::undo::Undo;
 use crate::host::values::{Raise, RhaiResultOf};
 use std::sync::Arc;
@@ -32,6 +37,31 @@ fn image_id(host: &Host, op: &str, image: &ImageSpec) -> RhaiResultOf<String> {
 /// What happens in an image that this run made goes with it.
 fn within_or(host: &Host, image: &ImageSpec, undo: Undo) -> Undo {
     host.gate.within(image).unwrap_or(undo)
+}
+
+/// Takes a snapshot under a name that only this run can have, until its id is written down. `undo` is given the id.
+fn take_snap(
+    w: &dyn World,
+    step: &Step,
+    snap: &SnapSpec,
+    temp: &SnapSpec,
+    undo: &dyn Fn(Option<u64>) -> Undo,
+) -> Result<Option<u64>> {
+    let find = |name: &str| -> Result<Option<u64>> {
+        Ok(w.rbd().snap_ls(&snap.image, false)?.into_iter().find(|s| s.name == name).map(|s| s.id))
+    };
+    if !w.is_live() {
+        w.snap_create(snap)?;
+        return find(&snap.snap);
+    }
+    if find(&snap.snap)?.is_some() {
+        return Err(snap_exists(snap));
+    }
+    w.snap_create(temp)?;
+    let id = find(&temp.snap)?;
+    step.learned(undo(id))?;
+    w.snap_rename(temp, &snap.snap)?;
+    Ok(id)
 }
 
 /// `rbd.trash_mv`'s options.
@@ -101,6 +131,7 @@ pub fn register(engine: &mut rhai::Engine) {
         rhai::exported_module!(read::functions),
         rhai::exported_module!(make::functions),
         rhai::exported_module!(change::functions),
+        rhai::exported_module!(diffs::functions),
         rhai::exported_module!(snaps::functions),
         rhai::exported_module!(purge::functions),
     ] {

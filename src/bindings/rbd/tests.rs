@@ -1,6 +1,7 @@
 //! One set of tests, run against the model and, with `ZS_LAB=1`, against the cluster of `$CEPH_CONF` as client.admin.
 
 mod copies;
+mod diffs;
 mod lab;
 
 use super::api::*;

@@ -205,6 +205,10 @@ pub trait Write: Read {
     fn blockresize(&self, domain: &str, disk: &str, size: u64, allow_shrink: bool) -> Result<()>;
     /// `virsh qemu-agent-command`.
     fn qemu_agent_command(&self, domain: &str, command: &str, timeout: Duration) -> Result<String>;
+    /// `virsh domfsfreeze`, for at most `limit`: filesystems of the guest that are at rest now.
+    fn domfsfreeze(&self, domain: &str, limit: Duration) -> Result<u64>;
+    /// `virsh domfsthaw`: how many were at rest.
+    fn domfsthaw(&self, domain: &str) -> Result<u64>;
 
     fn pool_define(&self, xml: &str) -> Result<StoragePool>;
     fn pool_undefine(&self, storage_pool: &str) -> Result<()>;

@@ -274,3 +274,16 @@ pub fn refuse_shrinking(subject: &str, now: u64, wanted: u64, allowed: bool) -> 
         .code(8)
         .hint("`allow_shrink: true` does it all the same"))
 }
+
+/// Without one nobody can bring the filesystems of a guest to rest.
+pub fn no_agent(domain: &str) -> Error {
+    Error::unsupported("no agent answers in the guest, so nobody can bring its filesystems to rest")
+        .subject(domain)
+        .hint("is qemu-guest-agent installed in the guest, and has the guest booted?")
+}
+
+/// The number that an agent gives back.
+pub fn agent_count(answer: &str) -> Result<u64> {
+    let parsed: serde_json::Value = serde_json::from_str(answer).unwrap_or_default();
+    parsed["return"].as_u64().ok_or_else(|| Error::failed(format!("the agent does not give a number: {answer}")))
+}

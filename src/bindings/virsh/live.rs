@@ -5,6 +5,7 @@ mod connection;
 mod domain;
 mod errors;
 mod files;
+mod freeze;
 mod host;
 mod secret;
 mod storage;
@@ -175,6 +176,12 @@ impl Write for Live {
     }
     fn qemu_agent_command(&self, domain: &str, command: &str, timeout: Duration) -> Result<String> {
         self.act(|c| domain::qemu_agent_command(c, domain, command, timeout))
+    }
+    fn domfsfreeze(&self, domain: &str, limit: Duration) -> Result<u64> {
+        self.freeze(domain, limit)
+    }
+    fn domfsthaw(&self, domain: &str) -> Result<u64> {
+        self.thaw(domain)
     }
 
     fn pool_define(&self, xml: &str) -> Result<StoragePool> {

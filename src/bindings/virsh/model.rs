@@ -11,6 +11,7 @@ mod storage;
 use super::api::{
     Address, Domain, FileId, NodeInfo, Read, Secret, StoragePool, UndefineOpts, Volume, VolumeOpts, Write,
 };
+use super::definition::{self, no_agent};
 use crate::bindings::layer::Layer;
 use crate::bindings::spec::{ImageSpec, Progress};
 use crate::bindings::{Live, Site};
@@ -242,6 +243,17 @@ impl Write for Site {
     }
     fn qemu_agent_command(&self, domain: &str, command: &str, timeout: Duration) -> Result<String> {
         domain::agent(self, domain, command, timeout)
+    }
+    fn domfsfreeze(&self, domain: &str, limit: Duration) -> Result<u64> {
+        let info = self.dominfo(domain)?;
+        if info.active() && !self.agent_ping(domain)? {
+            return Err(no_agent(&info.name));
+        }
+        definition::agent_count(&domain::agent(self, domain, r#"{"execute":"guest-fsfreeze-freeze"}"#, limit)?)
+    }
+    fn domfsthaw(&self, domain: &str) -> Result<u64> {
+        let said = domain::agent(self, domain, r#"{"execute":"guest-fsfreeze-thaw"}"#, Duration::from_secs(5))?;
+        definition::agent_count(&said)
     }
 
     fn pool_define(&self, xml: &str) -> Result<StoragePool> {

@@ -3,6 +3,7 @@
 mod block;
 mod define;
 mod domain;
+mod freeze;
 mod host;
 mod nvram;
 mod secret;
@@ -194,6 +195,7 @@ pub fn register(engine: &mut rhai::Engine) {
         rhai::exported_module!(domain::functions),
         rhai::exported_module!(block::functions),
         rhai::exported_module!(wait::functions),
+        rhai::exported_module!(freeze::functions),
         rhai::exported_module!(define::functions),
         rhai::exported_module!(storage::functions),
         rhai::exported_module!(secret::functions),

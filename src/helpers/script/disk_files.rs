@@ -12,8 +12,6 @@ pub mod functions {
     use crate::host::undo::{Undo, remove_temp_dir};
     use crate::host::values::{Raise, RhaiResultOf, to_value};
     use rhai::{Dynamic, FnPtr, NativeCallContext};
-    use sha2::{Digest, Sha256};
-    use std::io::Read;
     use std::os::unix::fs::DirBuilderExt;
     use std::path::Path;
 
@@ -32,38 +30,6 @@ pub mod functions {
         const OP: &str = "fs.disk_image";
         fs.0.gate.may("fs.read", file).raise(OP)?;
         to_value(look(Path::new(file)).raise(OP)?)
-    }
-
-    /// Computes the SHA-256 of a file, as 64 hexadecimal digits.
-    ///
-    /// # Errors
-    /// `not_found`; `denied`; `interrupted` after Ctrl-C.
-    /// # Example
-    /// ```rhai
-    /// fs.sha256("/dev/null") == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
-    /// ```
-    #[rhai_fn(name = "sha256", pure, return_raw)]
-    pub fn fs_sha256(fs: &mut Fs, file: &str) -> RhaiResultOf<String> {
-        const OP: &str = "fs.sha256";
-        let host = &fs.0;
-        host.gate.may("fs.read", file).raise(OP)?;
-        let sum = || -> crate::error::Result<String> {
-            let mut open = std::fs::File::open(file)?;
-            let total = open.metadata()?.len();
-            let progress = host.events.progress(&Op::change(OP, file), host.cancel.clone());
-            let (mut hash, mut buffer, mut done) = (Sha256::new(), vec![0u8; 1 << 20], 0u64);
-            loop {
-                let n = open.read(&mut buffer)?;
-                if n == 0 {
-                    break;
-                }
-                hash.update(&buffer[..n]);
-                done += n as u64;
-                progress.update(done, total.max(done))?;
-            }
-            Ok(hash.finalize().iter().map(|b| format!("{b:02x}")).collect())
-        };
-        sum().map_err(|e| e.subject(file)).raise(OP)
     }
 
     /// Makes a directory for the time of the closure, which gets its path, and returns what that returns.

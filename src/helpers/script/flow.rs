@@ -147,6 +147,60 @@ pub mod functions {
         }
     }
 
+    /// Calls a closure again while it fails with an error that may pass; returns what it gives.
+    ///
+    /// Each try is a transaction: what a failed one has done is taken back. In a plan no time passes.
+    /// # Options
+    /// - times: how often at most, 3 by default
+    /// - every: the time between tries, 1 s by default
+    /// - on: the kinds of errors to try again after, ["busy", "timeout", "unreachable"] by default
+    /// # Errors
+    /// That of the last try, or the first of another kind.
+    /// # Example
+    /// ```rhai
+    /// let n = 0;
+    /// retry(#{ times: 3, every: 0.01, on: ["busy"] }, || {
+    ///     n += 1;
+    ///     if n < 3 { fail(#{ kind: "busy", message: "not yet" }) }
+    ///     n
+    /// }) == 3
+    /// ```
+    #[rhai_fn(name = "retry", return_raw)]
+    pub fn retry(ctx: NativeCallContext, options_: Map, callback: FnPtr) -> RhaiResultOf<Dynamic> {
+        #[derive(serde::Deserialize, Default)]
+        #[serde(default, deny_unknown_fields)]
+        struct Options {
+            times: Option<i64>,
+            every: Option<Dynamic>,
+            on: Option<Vec<String>>,
+        }
+        const PASSING: [Kind; 3] = [Kind::Busy, Kind::Timeout, Kind::Unreachable];
+        let host = host_of(&ctx)?;
+        let o: Options = options("retry", options_)?;
+        let every = o.every.as_ref().map_or(Ok(1.0), seconds)?;
+        let known = |name: &String| {
+            Kind::from_name(name).ok_or_else(|| throw(Error::invalid("is no kind of error").op("retry").subject(name)))
+        };
+        let on = match &o.on {
+            Some(names) => names.iter().map(known).collect::<RhaiResultOf<Vec<Kind>>>()?,
+            None => PASSING.to_vec(),
+        };
+        let mut left = o.times.unwrap_or(3).max(1);
+        loop {
+            let tried = run_transaction(&ctx, &host, false, false, &callback, ());
+            left -= 1;
+            match tried {
+                Err(e) if left > 0 && on.contains(&e.error.kind) => {
+                    host.events.log("debug", &format!("again after: {}", e.error));
+                }
+                other => return other.map_err(|e| e.throw())?.go_on(),
+            }
+            if !host.gate.planning() {
+                pause(&host.cancel, duration(every, 0.0, 3600.0)?).map_err(throw)?;
+            }
+        }
+    }
+
     /// Tells whether something listens on a TCP port.
     /// # Errors
     /// `denied` by `--deny net`.

@@ -61,7 +61,7 @@ pub mod functions {
     /// disk without a unit are GiB.
     /// # Returns
     /// A map: `file`, `rows` (maps: `line`, `name`, `layer`, `ip`, `prefix`, `mac`, `vcpus`, `memory` and `disk` in
-    /// bytes, `numa`, `note`, `unreadable` (cells by field), `raw`), `findings` (duplicates and unreadable cells, a line each).
+    /// bytes, `numa` (a map: `nodes`, `cpus`), `note`, `unreadable` (cells by field), `raw`), `findings` (duplicates and unreadable cells, a line each).
     /// # Errors
     /// `not_found`; `invalid` when it is not UTF-8 or not CSV.
     /// # Example

@@ -10,7 +10,9 @@ use crate::host::undo::{self, Before, Outcome, Undo};
 use std::path::{Path, PathBuf};
 
 impl Gate {
-    pub(super) fn roll_back(&self, done: Vec<Open>) {
+    pub(super) fn roll_back(&self, mut done: Vec<Open>) {
+        let urgent: Vec<Open> = done.extract_if(.., |open| open.undo.is_urgent()).collect();
+        urgent.iter().rev().for_each(|open| self.take_back_one(open, false));
         for (n, open) in done.iter().enumerate().rev() {
             if is_off_before(&open.undo, &done[..n]) {
                 let said = "it was off before".into();
@@ -21,6 +23,18 @@ impl Gate {
             self.started_again(&open.undo);
         }
         done.iter().for_each(|open| self.close_own_guest(&open.undo));
+    }
+
+    /// What these undos would take back has been taken back by the script itself.
+    pub fn settle(&self, which: impl Fn(&Undo) -> bool) {
+        let mut lines = Vec::new();
+        for open in lock(&self.frames).values_mut().flat_map(|f| &mut f.done).filter(|open| which(&open.undo)) {
+            open.undo = Undo::Nothing;
+            lines.push(Line::Learned { seq: open.seq, undo: Undo::Nothing });
+        }
+        if !self.planning() {
+            lines.iter().for_each(|line| drop(self.write(line, false)));
+        }
     }
 
     pub(super) fn take_back(&self, open: &Open, refused: bool) {

@@ -1,6 +1,7 @@
 //! Undos that put back what was there, as a whole.
 
-use super::{Outcome, find, gone_is_fine, is_image, wait_for_watchers};
+use super::images::{is_image, wait_for_watchers};
+use super::{Outcome, find, gone_is_fine};
 use crate::bindings::World;
 use crate::bindings::rbd::api::Snap;
 use crate::bindings::spec::{Progress, SnapSpec};

@@ -3,7 +3,9 @@
 use super::make::check_name;
 use crate::bindings::ceph::sys::Errno;
 use crate::bindings::live::Live;
-use crate::bindings::rbd::errors::{has_children, has_snaps, image_exists, no_parent, other_pool, shrink, watched};
+use crate::bindings::rbd::errors::{
+    half_removed, has_children, has_snaps, image_exists, no_parent, other_pool, shrink, watched,
+};
 use crate::bindings::rbd::features;
 use crate::bindings::rbd::sys::Rbd;
 use crate::bindings::spec::{ImageSpec, Progress};
@@ -23,6 +25,7 @@ impl Live {
             Ok(()) => Ok(()),
             Err(Errno(libc::ENOENT)) if listed()? => Err(self.image_stays(image, libc::ENOENT)),
             Err(Errno(libc::ENOENT)) => Err(self.image_error(Errno(libc::ENOENT), image)),
+            Err(Errno(libc::ECANCELED)) => Err(half_removed().subject(image)),
             Err(Errno(libc::EBUSY)) => Err(self.why_image_busy(image)),
             Err(Errno(libc::ENOTEMPTY)) => Err(self.why_image_not_empty(image)),
             Err(e) => Err(self.image_error(e, image)),

@@ -207,7 +207,7 @@ impl Live {
         let from = snaps.iter().filter(before).max_by_key(|s| s.id).map(|s| s.name.as_str());
         let mut used = 0;
         let size = open.size().map_err(error)?;
-        let whole = super::transfer::fast_diff(&open).map_err(error)?;
+        let whole = super::pieces::fast_diff(&open).map_err(error)?;
         self.walk_image(&open, of, from, false, whole, |_, length, exists| used += if exists { length } else { 0 })?;
         Ok(Usage { name: of.to_string(), provisioned_size: size, used_size: used })
     }

@@ -2,7 +2,7 @@
 
 use crate::bindings::live::Live;
 use crate::bindings::rbd::api::{Entry, Trashed};
-use crate::bindings::rbd::errors::{deferred, image_exists, no_namespace, not_in_trash};
+use crate::bindings::rbd::errors::{deferred, half_removed, image_exists, no_namespace, not_in_trash};
 use crate::bindings::rbd::sys::Rbd;
 use crate::bindings::spec::{ImageSpec, Progress};
 use crate::error::{Error, Kind, Result};
@@ -97,6 +97,7 @@ impl Live {
         Rbd::load()?.trash_remove(&io, id, force, p).map_err(|e| match e.0 {
             libc::EPERM if !force && !due => deferred(pool, id, &t.name, &t.deferment_end),
             libc::ENOENT => not_in_trash(pool, namespace, id),
+            libc::ECANCELED => half_removed().subject(&shown),
             libc::ENOTEMPTY => Error::busy(format!("{} has snapshots", t.name))
                 .subject(&shown)
                 .code(e.0)

@@ -7,7 +7,7 @@ use crate::bindings::rbd::api::ImageOpts;
 use crate::bindings::rbd::errors::{good_name, image_exists, no_name};
 use crate::bindings::rbd::features;
 use crate::bindings::rbd::sys::{Image, Options, Rbd, option};
-use crate::bindings::spec::{ImageSpec, Progress, SnapSpec, SourceSpec};
+use crate::bindings::spec::{Cancel, ImageSpec, Progress, SnapSpec, SourceSpec};
 use crate::error::{Error, Kind, Result};
 
 pub(in crate::bindings::rbd) fn check_name(image: &ImageSpec) -> Result<()> {
@@ -169,7 +169,8 @@ impl Live {
 
     /// Removes what an interrupted call of ours has half made. What cannot be removed is in the journal anyway.
     pub(super) fn discard_image(&self, image: &ImageSpec) {
-        if let Err(e) = self.rbd_remove(image, &Progress::none())
+        // The run may be on its way out: this is no new work.
+        if let Err(e) = Cancel::shielded(|| self.rbd_remove(image, &Progress::none()))
             && e.kind != Kind::NotFound
         {
             (self.notice)(&format!("half made and not removed: {e} (user {})", self.whoami().unwrap_or_default()));

@@ -1,10 +1,12 @@
 //! The real images, through librbd.
 
 mod change;
+mod diffs;
 mod info;
 mod lists;
 mod make;
 mod open;
+mod pieces;
 mod snaps;
 mod transfer;
 
@@ -12,6 +14,7 @@ pub(super) use make::check_opts;
 pub(super) use transfer::refuse_formats;
 
 use super::api::*;
+use super::stream::Head;
 use super::sys::Rbd;
 use crate::bindings::live::Live;
 use crate::bindings::spec::{ImageSpec, Progress, SnapSpec, SourceSpec};
@@ -51,6 +54,9 @@ impl Read for Live {
     fn diff(&self, of: &SourceSpec, from_snap: Option<&str>) -> Result<Vec<Extent>> {
         self.rbd_diff(of, from_snap)
     }
+    fn diff_start(&self, head: &Head, to: &ImageSpec, allow_shrink: bool) -> Result<Start> {
+        self.rbd_diff_start(head, to, allow_shrink)
+    }
     fn meta_get(&self, image: &ImageSpec, key: &str) -> Result<Option<String>> {
         match self.open_image_ro(image)?.metadata_get(key) {
             Ok(value) => Ok(Some(value)),
@@ -88,6 +94,12 @@ impl Write for Live {
     }
     fn export(&self, from: &SourceSpec, path: &Path, p: &Progress) -> Result<()> {
         self.rbd_export(from, path, p)
+    }
+    fn export_diff(&self, from: &SourceSpec, path: &Path, o: &DiffOpts, p: &Progress) -> Result<Exported> {
+        self.rbd_export_diff(from, path, o, p)
+    }
+    fn import_diff(&self, path: &Path, to: &ImageSpec, allow_shrink: bool, p: &Progress) -> Result<()> {
+        self.rbd_import_diff(path, to, allow_shrink, p)
     }
     fn rename(&self, image: &ImageSpec, to: &ImageSpec) -> Result<()> {
         self.rbd_rename(image, to)

@@ -3,11 +3,11 @@
 //! Only what is allocated in the source is read, several pieces at a time, and of that only what is not zero is
 //! written.
 
+use super::pieces::{SPARSE, WINDOW, data, fast_diff, push, run};
 use crate::bindings::ceph::sys::Errno;
 use crate::bindings::live::Live;
 use crate::bindings::rbd::api::ImageOpts;
 use crate::bindings::rbd::errors::image_exists;
-use crate::bindings::rbd::features;
 use crate::bindings::rbd::sys::Image;
 use crate::bindings::spec::{ImageSpec, Progress, SourceSpec};
 use crate::error::{Error, Result};
@@ -17,101 +17,10 @@ use std::io::{Seek, SeekFrom};
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
-
-/// What is read and written at once: the usual size of an object.
-const PIECE: u64 = 4 << 20;
-/// Pieces under way at the same time.
-const JOBS: usize = 6;
-/// Zeros of at least this many bytes stay holes.
-const SPARSE: u64 = 64 << 10;
-/// How far a slow diff is asked ahead between two looks at the cancel flag.
-const WINDOW: u64 = 1 << 30;
-
-/// The object map knows what is allocated, so a diff by whole objects costs next to nothing.
-pub(super) fn fast_diff(image: &Image) -> std::result::Result<bool, Errno> {
-    const INVALID: u64 = 3;
-    Ok(image.features()? & features::FAST_DIFF != 0 && image.flags()? & INVALID == 0)
-}
-
-/// Adds a range to a sorted list, joined with the last where they touch, cut into pieces later.
-fn push(list: &mut Vec<Range<u64>>, range: Range<u64>) {
-    match list.last_mut() {
-        Some(last) if last.end >= range.start => last.end = last.end.max(range.end),
-        _ => list.push(range),
-    }
-}
-
-fn pieces(ranges: &[Range<u64>]) -> Vec<Range<u64>> {
-    let mut list = Vec::new();
-    for r in ranges {
-        let mut start = r.start;
-        while start < r.end {
-            // Cut at multiples, so that each piece lies in one object.
-            let end = r.end.min((start / PIECE + 1) * PIECE);
-            list.push(start..end);
-            start = end;
-        }
-    }
-    list
-}
-
-/// The parts of a buffer that hold anything but zeros, in steps of `sparse` counted from `offset`.
-fn data(buf: &[u8], sparse: usize, mut f: impl FnMut(Range<usize>) -> Result<()>) -> Result<()> {
-    let mut run: Option<usize> = None;
-    let mut start = 0;
-    for grain in buf.chunks(sparse) {
-        match (is_zero(grain), run) {
-            (true, Some(from)) => {
-                f(from..start)?;
-                run = None;
-            }
-            (false, None) => run = Some(start),
-            _ => {}
-        }
-        start += grain.len();
-    }
-    run.map_or(Ok(()), |from| f(from..buf.len()))
-}
-
-fn is_zero(bytes: &[u8]) -> bool {
-    // Wide comparisons even without optimisation of this crate: memcmp does the work.
-    const ZEROS: [u8; 4096] = [0; 4096];
-    bytes.chunks(ZEROS.len()).all(|c| *c == ZEROS[..c.len()])
-}
-
-/// Does `work` for every piece, `JOBS` at a time. The first failure, or a cancelled run, ends it.
-fn run(ranges: &[Range<u64>], p: &Progress, work: impl Fn(&mut [u8], u64) -> Result<()> + Sync) -> Result<()> {
-    let list = pieces(ranges);
-    let total: u64 = list.iter().map(|r| r.end - r.start).sum();
-    let (next, done, stop) = (AtomicUsize::new(0), AtomicU64::new(0), AtomicBool::new(false));
-    let failure: Mutex<Option<Error>> = Mutex::new(None);
-    let worker = || {
-        let mut buf = vec![0; PIECE as usize];
-        while !stop.load(Ordering::SeqCst) {
-            let Some(r) = list.get(next.fetch_add(1, Ordering::SeqCst)) else { return };
-            let len = r.end - r.start;
-            let outcome = work(&mut buf[..len as usize], r.start)
-                .and_then(|()| p.update(done.fetch_add(len, Ordering::SeqCst) + len, total));
-            if let Err(e) = outcome {
-                stop.store(true, Ordering::SeqCst);
-                failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(e);
-            }
-        }
-    };
-    std::thread::scope(|s| {
-        for _ in 1..JOBS.min(list.len()) {
-            s.spawn(worker);
-        }
-        worker();
-    });
-    failure.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
-}
 
 impl Live {
     /// What is allocated in an image, its parent's data counted.
-    fn allocated_in_image(&self, image: &Image, of: &SourceSpec, p: &Progress) -> Result<Vec<Range<u64>>> {
+    pub(super) fn allocated_in_image(&self, image: &Image, of: &SourceSpec, p: &Progress) -> Result<Vec<Range<u64>>> {
         let error = |e| self.image_error(e, of);
         let size = image.size().map_err(error)?;
         let fast = fast_diff(image).map_err(error)?;
@@ -138,7 +47,7 @@ impl Live {
         Ok(list)
     }
 
-    fn read_image_piece(&self, image: &Image, of: &SourceSpec, buf: &mut [u8], offset: u64) -> Result<()> {
+    pub(super) fn read_image_piece(&self, image: &Image, of: &SourceSpec, buf: &mut [u8], offset: u64) -> Result<()> {
         match image.read_at(buf, offset, true) {
             Ok(n) if n == buf.len() => Ok(()),
             Ok(_) => Err(Error::failed(format!("ends before byte {}", offset + buf.len() as u64)).subject(of)),
@@ -146,7 +55,14 @@ impl Live {
         }
     }
 
-    fn write_image_piece(&self, image: &Image, to: &ImageSpec, buf: &[u8], offset: u64, sparse: u64) -> Result<()> {
+    pub(super) fn write_image_piece(
+        &self,
+        image: &Image,
+        to: &ImageSpec,
+        buf: &[u8],
+        offset: u64,
+        sparse: u64,
+    ) -> Result<()> {
         data(buf, sparse as usize, |r| {
             let at = offset + r.start as u64;
             image.write_at(&buf[r], at, true).map_err(|e| self.image_error(e, to))
@@ -268,42 +184,6 @@ fn file_data(file: &File, size: u64) -> Vec<Range<u64>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn pieces_lie_in_one_object() {
-        let mut list = Vec::new();
-        push(&mut list, 0..10);
-        push(&mut list, 10..PIECE + 5);
-        push(&mut list, 3 * PIECE..3 * PIECE + 1);
-        assert_eq!(pieces(&list), [0..PIECE, PIECE..PIECE + 5, 3 * PIECE..3 * PIECE + 1]);
-    }
-
-    #[test]
-    fn only_what_is_not_zero() {
-        let mut buf = vec![0u8; 40];
-        (buf[9], buf[17], buf[39]) = (1, 1, 1);
-        let mut found = Vec::new();
-        data(&buf, 8, |r| {
-            found.push(r);
-            Ok(())
-        })
-        .expect("data");
-        assert_eq!(found, [8..24, 32..40]);
-    }
-
-    #[test]
-    fn a_stop_ends_the_loop() {
-        let p = Progress::new(Default::default(), |_, _| {});
-        let seen = AtomicUsize::new(0);
-        let e = run(std::slice::from_ref(&(0..100 * PIECE)), &p, |_, _| {
-            if seen.fetch_add(1, Ordering::SeqCst) == 3 {
-                p.cancel.set();
-            }
-            Ok(())
-        });
-        assert_eq!(e.map_err(|e| e.kind).err(), Some(crate::error::Kind::Interrupted));
-        assert!(seen.load(Ordering::SeqCst) < 20);
-    }
 
     #[test]
     fn holes_of_a_file() {

@@ -4,6 +4,7 @@
 //! description, never its data); a removal is remembered.
 
 mod change;
+mod diffs;
 mod make;
 mod read;
 mod snaps;
@@ -11,6 +12,7 @@ mod watch;
 
 use super::api::*;
 use super::errors::{good_name, no_image, no_name, no_namespace};
+use super::stream::Head;
 use crate::bindings::layer::Layer;
 use crate::bindings::spec::{ImageSpec, Progress, SnapSpec, SourceSpec};
 use crate::bindings::{Live, Site};
@@ -268,6 +270,12 @@ impl Write for Site {
             return Err(crate::error::Error::from(e).subject(path.display()));
         }
         Ok(())
+    }
+    fn export_diff(&self, from: &SourceSpec, path: &Path, o: &DiffOpts, _: &Progress) -> Result<Exported> {
+        self.model_export_diff(from, path, o)
+    }
+    fn import_diff(&self, path: &Path, to: &ImageSpec, allow_shrink: bool, _: &Progress) -> Result<()> {
+        self.model_import_diff(path, to, allow_shrink)
     }
     fn rename(&self, image: &ImageSpec, to: &ImageSpec) -> Result<()> {
         self.model_rename(image, to)

@@ -227,6 +227,10 @@ impl Read for Site {
         Ok(if length == 0 { Vec::new() } else { vec![Extent { offset: 0, length, exists: true }] })
     }
 
+    fn diff_start(&self, head: &Head, to: &ImageSpec, allow_shrink: bool) -> Result<Start> {
+        self.model_diff_start(head, to, allow_shrink)
+    }
+
     fn meta_get(&self, image: &ImageSpec, key: &str) -> Result<Option<String>> {
         match self.image_place(image)? {
             Place::Beneath(spec) => self.rbd_beneath()?.meta_get(&spec, key),

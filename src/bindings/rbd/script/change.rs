@@ -5,6 +5,7 @@
 
 use super::{Rbd, within_or};
 use crate::bindings::spec::ImageSpec;
+use crate::host::Host;
 use crate::host::op::Op;
 use crate::host::undo::Undo;
 use crate::host::values::{Raise, RhaiResultOf, parse};
@@ -12,9 +13,10 @@ use rhai::Array;
 
 #[rhai::plugin::export_module]
 pub mod functions {
-    use super::switch_features;
+    use super::{is_listed, switch_features};
     use crate::bindings::rbd::script::{Rbd, TrashOptions, image_id, within_or};
     use crate::bindings::spec::ImageSpec;
+    use crate::error::Kind;
     use crate::host::op::Op;
     use crate::host::undo::Undo;
     use crate::host::values::{Raise, RhaiResultOf, options, parse, size as size_of};
@@ -85,6 +87,7 @@ pub mod functions {
 
     /// Removes an image for good. Nothing brings it back: `rbd.trash_mv` is the milder way.
     ///
+    /// Stopped half way, it goes on when it is repeated.
     /// # Errors
     /// `busy` when it is open somewhere, has snapshots or clones; `not_found`.
     /// # Example
@@ -97,9 +100,19 @@ pub mod functions {
     pub fn remove(rbd: &mut Rbd, image: &str) -> RhaiResultOf<()> {
         const OP: &str = "rbd.remove";
         let spec: ImageSpec = parse(OP, image)?;
-        image_id(&rbd.0, OP, &spec)?;
-        let undo = within_or(&rbd.0, &spec, Undo::Impossible { command: format!("(image {spec} is gone for good)") });
-        rbd.0.change_plain(Op::destroy(OP, &spec), undo, |w, step| w.remove(&spec, &step.progress)).raise(OP)
+        if let Err(e) = rbd.0.rbd().info(&spec) {
+            // What a removal that was stopped has left is still listed, and goes with this one.
+            let rest = e.kind == Kind::NotFound && is_listed(&rbd.0, &spec);
+            if !rest {
+                return Err(e).raise(OP);
+            }
+        }
+        let half =
+            within_or(&rbd.0, &spec, Undo::Impossible { command: format!("rbd rm {spec}  # what is left of it") });
+        let gone = within_or(&rbd.0, &spec, Undo::Impossible { command: format!("(image {spec} is gone for good)") });
+        let removed =
+            rbd.0.change(Op::destroy(OP, &spec), half, |w, step| Ok((w.remove(&spec, &step.progress)?, gone)));
+        removed.raise(OP)
     }
 
     /// Copies what a clone shares with its parent, so that it depends on it no more.
@@ -276,6 +289,11 @@ pub mod functions {
         let undo = within_or(&rbd.0, &spec, undo);
         rbd.0.change_plain(Op::change(OP, &spec).with("key", key), undo, |w, _| w.meta_rm(&spec, key)).raise(OP)
     }
+}
+
+fn is_listed(host: &Host, image: &ImageSpec) -> bool {
+    let list = host.rbd().ls(&image.pool, &image.namespace).unwrap_or_default();
+    list.iter().any(|e| e.image == image.image)
 }
 
 fn switch_features(rbd: &Rbd, op: &str, image: &str, list: &Array, on: bool) -> RhaiResultOf<()> {

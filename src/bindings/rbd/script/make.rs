@@ -3,18 +3,14 @@
 // Rhai's macro expands to unwrap() on arguments whose number it has checked.
 #![allow(clippy::unwrap_used)]
 
-use crate::error::{Error, Result};
-use std::path::Path;
-
 #[rhai::plugin::export_module]
 pub mod functions {
-    use super::put_in_place;
     use crate::bindings::rbd::script::{CopyOptions, ImageOptions, Rbd};
     use crate::bindings::spec::{ImageSpec, SnapSpec, SourceSpec};
-    use crate::error::Error;
+    use crate::helpers::files::NewFile;
     use crate::host::op::Op;
     use crate::host::undo::Undo;
-    use crate::host::values::{Raise, RhaiResultOf, options, parse, size as size_of, throw, to_value};
+    use crate::host::values::{Raise, RhaiResultOf, options, parse, size as size_of, to_value};
     use rhai::{Dynamic, Map};
     use std::path::Path;
 
@@ -212,40 +208,8 @@ pub mod functions {
     pub fn export(rbd: &mut Rbd, source: &str, file: &str) -> RhaiResultOf<()> {
         const OP: &str = "rbd.export";
         let from: SourceSpec = parse(OP, source)?;
-        rbd.0.gate.may("fs.write", file).raise(OP)?;
-        let path = Path::new(file);
-        if path.symlink_metadata().is_ok() {
-            return Err(throw(Error::exists("there is such a file already").op(OP).subject(file)));
-        }
-        let Some(name) = path.file_name() else {
-            return Err(throw(Error::invalid("is no name for a file").op(OP).subject(file)));
-        };
-        // As an image: under a name of this run's own until it is whole, so a kill leaves nobody half a backup.
-        let temp = path.with_file_name(format!(".{}.zs-{}", name.to_string_lossy(), rbd.0.gate.unique()));
-        let before = Undo::Impossible { command: format!("rm -f '{}'", temp.display()) };
-        let after = Undo::Impossible { command: format!("rm '{file}'") };
+        let new = NewFile::plan(&rbd.0, file).raise(OP)?;
         let op = Op::change(OP, &from).with("file", file);
-        let written = rbd.0.change(op, before, |w, step| {
-            w.export(&from, &temp, &step.progress)?;
-            if w.is_live() {
-                put_in_place(&temp, path)?;
-            }
-            Ok(((), after))
-        });
-        written.raise(OP)
+        new.write(&rbd.0, op, |w, temp, step| w.export(&from, temp, &step.progress)).raise(OP)
     }
-}
-
-/// Gives a file its final name, unless something else has got it meanwhile.
-fn put_in_place(temp: &Path, path: &Path) -> Result<()> {
-    // A link fails where the name is taken, where a rename would replace what is there.
-    let linked = match std::fs::hard_link(temp, path) {
-        // Filesystems without hard links.
-        Err(e) if matches!(e.raw_os_error(), Some(libc::EPERM | libc::EOPNOTSUPP)) && !path.exists() => {
-            return std::fs::rename(temp, path).map_err(|e| Error::from(e).subject(path.display()));
-        }
-        rc => rc,
-    };
-    let removed = std::fs::remove_file(temp);
-    linked.and(removed).map_err(|e| Error::from(e).subject(path.display()))
 }

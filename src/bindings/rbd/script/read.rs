@@ -165,6 +165,21 @@ pub mod functions {
         to_array(rbd.0.rbd().diff(&parse("rbd.diff", source)?, o.from_snap.as_deref()).raise("rbd.diff")?)
     }
 
+    /// Lists the features of an image by name, as `rbd info` prints them.
+    ///
+    /// # Errors
+    /// `not_found`.
+    /// # Example
+    /// ```rhai
+    /// "layering" in rbd.features("libvirt-pool/z-ubuntu20-rbd")
+    /// ```
+    /// Implements: rbd_get_features (rbd info)
+    #[rhai_fn(name = "features", pure, return_raw)]
+    pub fn features(rbd: &mut Rbd, image: &str) -> RhaiResultOf<Array> {
+        let info = rbd.0.rbd().info(&parse("rbd.features", image)?).raise("rbd.features")?;
+        Ok(info.features.into_iter().map(Dynamic::from).collect())
+    }
+
     /// Lists the locks of an image.
     ///
     /// # Returns

@@ -5,8 +5,8 @@
 
 #[rhai::plugin::export_module]
 pub mod functions {
-    use crate::bindings::rbd::errors::{no_snap, snap_exists};
-    use crate::bindings::rbd::script::{Rbd, image_id, within_or};
+    use crate::bindings::rbd::errors::no_snap;
+    use crate::bindings::rbd::script::{Rbd, image_id, take_snap, within_or};
     use crate::bindings::spec::SnapSpec;
     use crate::host::op::Op;
     use crate::host::undo::Undo;
@@ -51,26 +51,12 @@ pub mod functions {
         let undo = |snap_id| {
             let (snap, temp, image_id) = (snap.clone(), temp.clone(), image_id.clone());
             match o.rollback {
-                true => Undo::RollBack { snap, temp, image_id, snap_id },
+                true => Undo::PutBack { snap, temp, image_id, snap_id },
                 false => Undo::RemoveSnap { snap, temp, image_id, snap_id },
             }
         };
-        // As an image: under a name that only this run can have, until its id is written down.
         let made = rbd.0.change(op, undo(None), |w, step| {
-            let find = |name: &str| -> crate::error::Result<Option<u64>> {
-                Ok(w.rbd().snap_ls(&snap.image, false)?.into_iter().find(|s| s.name == name).map(|s| s.id))
-            };
-            if !w.is_live() {
-                w.snap_create(&snap)?;
-                return Ok(((), undo(find(&snap.snap)?)));
-            }
-            if find(&snap.snap)?.is_some() {
-                return Err(snap_exists(&snap));
-            }
-            w.snap_create(&temp)?;
-            let id = find(&temp.snap)?;
-            step.learned(undo(id))?;
-            w.snap_rename(&temp, &snap.snap)?;
+            let id = take_snap(w, step, &snap, &temp, &undo)?;
             Ok(((), undo(id)))
         });
         made.raise(OP)?;
@@ -101,9 +87,14 @@ pub mod functions {
             there.iter().any(|s| s.name == spec.snap && s.name == format!("zs-{}", s.id))
         };
         let own = spec.snap == "zs" || older;
+        // What the next backup of std/backup starts from; one that is newer has taken its place.
+        let of_a_backup = spec.snap.starts_with("zs-backup-");
         let (op, undo) = match rbd.0.gate.within(&spec.image) {
             Some(within) => (Op::change(OP, &spec), within),
             None if own => (Op::change(OP, &spec), Undo::Keep { what: format!("{spec} is made anew at need") }),
+            None if of_a_backup => {
+                (Op::change(OP, &spec), Undo::Keep { what: format!("{spec} is gone: the next backup is a full one") })
+            }
             None => (Op::destroy(OP, &spec), undo),
         };
         rbd.0.change_plain(op, undo, |w, _| w.snap_rm(&spec)).raise(OP)

@@ -36,6 +36,12 @@ impl Image {
         }
     }
 
+    /// Makes zeros of a range, at most 1 GiB: the answer is its length as an int.
+    pub fn discard(&self, offset: u64, len: u64) -> Result<()> {
+        // SAFETY: an open image.
+        check(unsafe { (self.lib.rbd_discard)(self.raw, offset, len) }).map(drop)
+    }
+
     /// What was written is on the disks once this returns.
     pub fn flush(&self) -> Result<()> {
         // SAFETY: an open image.

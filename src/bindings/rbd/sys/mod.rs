@@ -197,6 +197,7 @@ c_table! { pub Lib: ["librbd.so.1"], "librbd1" {
     ) -> c_int;
     fn rbd_read2(image: Img, offset: u64, len: usize, buf: *mut c_char, flags: c_int) -> isize;
     fn rbd_write2(image: Img, offset: u64, len: usize, buf: *const c_char, flags: c_int) -> isize;
+    fn rbd_discard(image: Img, offset: u64, len: u64) -> c_int;
     fn rbd_flush(image: Img) -> c_int;
 } }
 

@@ -97,10 +97,10 @@ impl Rbd {
         .map(drop)
     }
 
-    /// Not stoppable: what is half removed is of no use to anybody.
+    /// Stops with ECANCELED; what is left of the image can only be removed, and goes when this is called again.
     pub fn remove(self, io: &IoCtx, name: &str, p: &Progress) -> Result<()> {
         let name = cstring(name)?;
-        with_progress(p, false, |cb, arg| {
+        with_progress(p, true, |cb, arg| {
             // SAFETY: a living io context, a NUL-terminated name, a callback with its argument.
             unsafe { (self.0.rbd_remove_with_progress)(io.as_ptr(), name.as_ptr(), cb, arg) }
         })
@@ -152,10 +152,10 @@ impl Rbd {
         check(unsafe { (self.0.rbd_trash_restore)(io.as_ptr(), id.as_ptr(), name.as_ptr()) }).map(drop)
     }
 
-    /// Not stoppable, as `remove`. Without `force` an entry whose time has not come is EPERM.
+    /// Stops as `remove`. Without `force` an entry whose time has not come is EPERM.
     pub fn trash_remove(self, io: &IoCtx, id: &str, force: bool, p: &Progress) -> Result<()> {
         let id = cstring(id)?;
-        with_progress(p, false, |cb, arg| {
+        with_progress(p, true, |cb, arg| {
             // SAFETY: a living io context, a NUL-terminated id, a callback with its argument.
             unsafe { (self.0.rbd_trash_remove_with_progress)(io.as_ptr(), id.as_ptr(), force, cb, arg) }
         })

@@ -37,6 +37,44 @@ fn a_stopped_copy_leaves_nothing() {
     assert!(!out.exists());
 }
 
+#[test]
+fn a_stopped_removal_goes_on() {
+    if !on_lab() {
+        return;
+    }
+    let pool = LabPool::new();
+    let s = &*pool.admin;
+    let a = ImageSpec::new(&pool.name, "a");
+    let dir = tempfile::tempdir().expect("a directory");
+    let raw = dir.path().join("raw");
+    std::fs::write(&raw, vec![5u8; 40 << 20]).expect("write");
+    let o = ImageOpts { object_size: Some(16384), ..ImageOpts::default() };
+    let stopping = || {
+        let cancel = Cancel::default();
+        Progress::new(cancel.clone(), move |done, total| {
+            if done > total / 4 {
+                cancel.set();
+            }
+        })
+    };
+    s.import(&raw, &a, &o, &none()).expect("import");
+    fails(s.remove(&a, &stopping()), Kind::Interrupted, &a.to_string());
+    assert_eq!(names(s, &pool.name), ["a"], "what is left");
+    s.remove(&a, &none()).expect("goes on");
+    assert_eq!(names(s, &pool.name), [""; 0]);
+
+    s.import(&raw, &a, &o, &none()).expect("import");
+    let id = Read::info(s, &a).expect("info").id;
+    s.trash_mv(&a, Duration::ZERO).expect("trash");
+    let shown = format!("{}/{id}", pool.name);
+    fails(s.trash_rm(&pool.name, "", &id, false, &stopping()), Kind::Interrupted, &shown);
+    s.trash_rm(&pool.name, "", &id, true, &none()).expect("goes on");
+    assert_eq!(s.trash_ls(&pool.name, "").expect("trash"), []);
+    let out = std::process::Command::new("rados").args(["--id", "admin", "-p", &pool.name, "ls"]).output();
+    let left = String::from_utf8_lossy(&out.expect("rados").stdout).into_owned();
+    assert!(!left.contains(&id), "{left}");
+}
+
 /// librbd alone would say 0 to several of those that rename to one name at the same time.
 #[test]
 fn one_of_many_gets_a_name() {

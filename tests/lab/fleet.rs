@@ -1,0 +1,68 @@
+//! Many VMs at once: rows of the inventory, one of which fails.
+
+use crate::site::{POOL, site};
+
+#[test]
+fn the_rows_that_match_and_are_not_there_yet() {
+    let Some(site) = site() else { return };
+    site.sh("virsh dominfo z-small >/dev/null 2>&1 || lab/template-small z-small");
+    let before = site.state();
+    site.sh(&format!("rbd create -s 1M {POOL}/z-k8s-m-2"));
+    let all = ["--yes", "clone.rhai", "--from", "z-small", "--all", "z-k8s-m-*"];
+    site.zs(&["clone.rhai", "--all", "z-k8s-m-*"]).refused("denied", 3);
+    site.zs(&["--yes", "clone.rhai", "--all", "z-nobody-*"]).refused("not_found", 1);
+
+    let run = site.zs(&all).ok().says("z-k8s-m-2: skipped").says("Clone 3 VMs");
+    assert!(run.out.contains("z-k8s-m-1") && run.out.contains("z-k8s-m-3"), "{}", run.out);
+    let xml = site.sh("virsh dumpxml --inactive z-k8s-m-1");
+    assert!(
+        xml.contains("<memory mode='strict' nodeset='0'/>") && xml.contains("cpuset='0"),
+        "its row says node 0: {xml}"
+    );
+    site.zs(&all).ok().says("z-k8s-m-1: skipped").says("z-k8s-m-3: skipped");
+    let mut strict = all.to_vec();
+    strict.extend(["--on-exists", "fail"]);
+    site.zs(&strict).refused("exists", 1).says("3 things are in the way");
+
+    for vm in ["z-k8s-m-1", "z-k8s-m-3"] {
+        site.destroy(vm);
+    }
+    site.sh(&format!("rbd rm --no-progress {POOL}/z-k8s-m-2"));
+    assert_eq!(site.state(), before);
+    site.settled();
+}
+
+#[test]
+fn one_that_fails_takes_nothing_of_the_others_with_it() {
+    let Some(site) = site() else { return };
+    site.sh("virsh dominfo z-small >/dev/null 2>&1 || lab/template-small z-small");
+    let before = site.state();
+    let vms = ["z-k8s-n-4", "z-k8s-n-5", "z-k8s-n-6"];
+    let mut fleet = vec!["--jobs", "1", "clone.rhai", "--from", "z-small"];
+    fleet.extend(vms);
+    let plan = site.zs(&[&["-n", "--json"], fleet.as_slice()].concat()).ok().out;
+    let ops: Vec<&str> = plan.lines().filter(|l| l.starts_with("{\"event\":\"plan\"")).collect();
+    let clones = ops.iter().enumerate().filter(|(_, l)| l.contains("\"rbd.clone\""));
+    let second = clones.map(|(i, _)| i + 1).nth(1).expect("three clones are planned");
+    let fault = format!("fail:{second}");
+    let fault = [("ZS_FAULT", fault.as_str())];
+    let run = site.zs_with(&fleet, &fault);
+    assert_eq!(run.code, 1, "{}", run.err);
+    assert!(run.err.contains("1 of 3 failed; the others are kept") && run.err.contains("z-k8s-n-5"), "{}", run.err);
+    assert!(run.out.contains(vms[0]) && !run.out.contains(vms[1]) && run.out.contains(vms[2]), "{}", run.out);
+    let list = site.sh(&format!("rbd ls {POOL}; virsh -q list --all --name"));
+    assert_eq!(list.lines().filter(|l| vms.contains(l)).count(), 4, "{list}");
+    for vm in [vms[0], vms[2]] {
+        site.destroy(vm);
+    }
+
+    fleet.push("--all-or-nothing");
+    let run = site.zs_with(&fleet, &fault);
+    assert!(run.code == 1 && run.err.contains("all were taken back"), "{}", run.err);
+    assert_eq!(site.state(), before);
+
+    let run = site.zs(&["clone.rhai", "--from", "z-small", "z-k8s-n-{1..9}", "--start"]);
+    run.refused("failed", 1).says("9 VMs want 36.0 GiB of memory").says("--overcommit");
+    assert_eq!(site.state(), before);
+    site.settled();
+}
