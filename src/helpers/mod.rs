@@ -1,12 +1,15 @@
 //! Host helpers of scripts: everything that is no backend.
 
 pub mod args;
+pub mod disk_image;
 pub mod files;
 pub mod inventory;
 pub mod names;
 pub mod net;
 pub mod numa;
+pub mod process;
 pub mod script;
+mod sys;
 pub mod units;
 pub mod xml;
 
@@ -19,7 +22,7 @@ pub use script::register;
 
 /// The names that are always there, beside the four namespaces.
 pub const NAMES: &[&str] =
-    &["args", "csv", "fs", "inventory", "json", "log", "site", "toml", "uuid", "xml", "names", "net", "time"];
+    &["args", "csv", "fs", "inventory", "json", "log", "site", "toml", "uuid", "xml", "names", "net", "sh", "time"];
 
 pub fn handles(host: &Arc<Host>) -> HashMap<&'static str, Dynamic> {
     HashMap::from([
@@ -35,6 +38,7 @@ pub fn handles(host: &Arc<Host>) -> HashMap<&'static str, Dynamic> {
         ("xml", Dynamic::from(script::XmlHandle)),
         ("names", Dynamic::from(script::Names)),
         ("net", Dynamic::from(script::Net)),
+        ("sh", Dynamic::from(script::Sh(host.clone()))),
         ("time", Dynamic::from(script::Time)),
     ])
 }

@@ -1,12 +1,14 @@
 //! The helpers, as scripts see them. Form of the docs: see `bindings/rbd/script.rs`.
 
 mod assert;
+mod disk_files;
 mod flow;
 mod formats;
 mod fs;
 mod input;
 mod net;
 mod output;
+mod sh;
 mod values;
 mod xml;
 
@@ -33,6 +35,8 @@ pub struct Toml;
 pub struct InventoryHandle(pub Arc<Host>);
 #[derive(Clone)]
 pub struct Log(pub Arc<Host>);
+#[derive(Clone)]
+pub struct Sh(pub Arc<Host>);
 #[derive(Clone)]
 pub struct UuidHandle;
 #[derive(Clone)]
@@ -92,6 +96,8 @@ pub fn register(engine: &mut rhai::Engine) {
         rhai::exported_module!(values::functions),
         rhai::exported_module!(xml::functions),
         rhai::exported_module!(flow::functions),
+        rhai::exported_module!(sh::functions),
+        rhai::exported_module!(disk_files::functions),
     ] {
         engine.register_global_module(module.into());
     }

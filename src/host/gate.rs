@@ -159,6 +159,17 @@ impl Gate {
         format!("{}-{}", self.run, self.names.fetch_add(1, Ordering::SeqCst) + 1)
     }
 
+    /// The path of a directory that no other run has.
+    pub fn temp_dir(&self) -> String {
+        let base = std::env::var_os("TMPDIR").map_or_else(|| "/var/tmp".into(), PathBuf::from);
+        base.join(format!("zs-{}", self.unique())).display().to_string()
+    }
+
+    pub fn is_temp_dir(&self, path: &str) -> bool {
+        let name = path.rsplit('/').next().unwrap_or_default();
+        path.starts_with('/') && name.starts_with(&format!("zs-{}-", self.run))
+    }
+
     /// What was made and could not be taken away again: words and the command for it.
     pub fn left(&self) -> Vec<(String, String)> {
         lock(&self.left).clone()
@@ -204,6 +215,11 @@ impl Gate {
         }
         let id = self.world.rbd().info(image).ok()?.id;
         (lock(&self.made).get(&id) == Some(&current_frame())).then(|| Undo::Within { image: image.clone() })
+    }
+
+    /// Notes that the transaction that is going on puts an image back when it fails: what is done in it goes with that.
+    pub fn goes_back(&self, image_id: &str) {
+        lock(&self.made).entry(image_id.into()).or_insert_with(current_frame);
     }
 
     /// Does one operation. `before` is the undo that holds from the intent on; `perform` gives the final one.

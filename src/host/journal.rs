@@ -284,6 +284,8 @@ mod tests {
                 image_id: "i".into(),
                 snap_id: Some(u64::MAX),
             },
+            Undo::PutBack { snap: image.at("s"), temp: image.at("t"), image_id: "i".into(), snap_id: Some(u64::MAX) },
+            Undo::RemoveTempDir { path: "/p".into() },
             Undo::RenameImage { now: image.clone(), was: image.sibling("w"), id: "i".into() },
             Undo::RenameSnap { now: image.at("s"), was: "w".into(), image_id: "i".into(), snap_id: 7 },
             Undo::RestoreTrash { image: image.clone(), id: "i".into() },

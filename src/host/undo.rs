@@ -6,10 +6,12 @@
 mod command;
 mod images;
 mod network;
+mod put_back;
 mod start;
 mod volumes;
 
 pub use network::NetworkBack;
+pub use put_back::remove_temp_dir;
 pub use volumes::VolumeId;
 
 use crate::bindings::rbd::api::Snap;
@@ -79,6 +81,13 @@ pub enum Undo {
         now: ImageSpec,
         was: ImageSpec,
         id: String,
+    },
+    /// Puts an image back to a snapshot of this run; names and ids as of `RemoveSnap`.
+    PutBack {
+        snap: SnapSpec,
+        temp: SnapSpec,
+        image_id: String,
+        snap_id: Option<u64>,
     },
     /// The snapshot with this id is called `now`; it was called `was`.
     RenameSnap {
@@ -220,6 +229,10 @@ pub enum Undo {
         path: String,
         text: String,
     },
+    /// A directory of a name that only this run can have, with all that is in it.
+    RemoveTempDir {
+        path: String,
+    },
     /// Edits that put a guest's files back as they were.
     GuestEdits {
         image: ImageSpec,
@@ -285,6 +298,9 @@ pub fn apply(undo: &Undo, world: &dyn World, before: &Before, notice: &dyn Fn(&s
                 0 => Ok(Outcome::Gone),
                 _ => Ok(Outcome::Done(format!("removed snapshot {snap}"))),
             }
+        }
+        Undo::PutBack { snap, temp, image_id, snap_id } => {
+            put_back::roll_back(world, snap, temp, image_id, *snap_id, notice)
         }
         Undo::RollBack { image, image_id, base, base_id, temp, end } => {
             if !is_image(world, image, image_id)? {
@@ -449,6 +465,10 @@ pub fn apply(undo: &Undo, world: &dyn World, before: &Before, notice: &dyn Fn(&s
             let Some(at) = now.rfind(text.as_str()) else { return Ok(Outcome::Gone) };
             std::fs::write(path, format!("{}{}", &now[..at], &now[at + text.len()..]))?;
             Ok(Outcome::Done(format!("took {} lines out of {path}", text.lines().count())))
+        }
+        Undo::RemoveTempDir { .. } if !world.is_live() => Ok(Outcome::Gone),
+        Undo::RemoveTempDir { path } => {
+            Ok(if remove_temp_dir(path)? { Outcome::Done(format!("removed {path}")) } else { Outcome::Gone })
         }
         Undo::GuestEdits { image, image_id, before: file } => {
             if !is_image(world, image, image_id)? {

@@ -98,17 +98,21 @@ pub fn options<T: DeserializeOwned>(op: &str, map: Map) -> RhaiResultOf<T> {
             EvalAltResult::ErrorRuntime(v, _) => v.to_string(),
             ref other => other.to_string(),
         };
-        let error = Error::invalid(message.clone()).op(op);
-        let start = message.find("unknown field ").unwrap_or(0);
-        throw(match unknown_field(&message[start..]) {
-            Some((word, Some(near))) => {
-                Error::invalid(format!("unknown option `{word}`")).op(op).hint(format!("did you mean `{near}`?"))
-            }
-            Some((word, None)) => Error::invalid(format!("unknown option `{word}`"))
-                .op(op)
-                .hint(message[start..].split_once(", ").map_or_else(String::new, |(_, known)| known.to_string())),
-            None => error,
-        })
+        unknown_option(op, &message)
+    })
+}
+
+/// The error of a map that serde refuses: with the nearest option, or all that there are, for one that it does not know.
+pub fn unknown_option(op: &str, message: &str) -> Box<EvalAltResult> {
+    let start = message.find("unknown field ").unwrap_or(0);
+    throw(match unknown_field(&message[start..]) {
+        Some((word, Some(near))) => {
+            Error::invalid(format!("unknown option `{word}`")).op(op).hint(format!("did you mean `{near}`?"))
+        }
+        Some((word, None)) => Error::invalid(format!("unknown option `{word}`"))
+            .op(op)
+            .hint(message[start..].split_once(", ").map_or_else(String::new, |(_, known)| known.to_string())),
+        None => Error::invalid(message).op(op),
     })
 }
 

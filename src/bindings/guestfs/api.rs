@@ -50,6 +50,22 @@ pub struct Inspection {
     pub mountpoints: std::collections::BTreeMap<String, String>,
 }
 
+/// A filesystem of a guest, and whether it can become as large as its disk.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Growth {
+    pub mountpoint: String,
+    pub device: String,
+    /// `ext4`, `xfs`, …
+    pub filesystem: String,
+    /// Of its device, in bytes.
+    pub size: u64,
+    pub disk_size: u64,
+    /// The number of the partition that it, or its volume group, lies in.
+    pub partition: Option<i64>,
+    /// Why it cannot.
+    pub obstacle: Option<String>,
+}
+
 /// One change inside a guest. An edit keeps mode, owner and labels of a file that it replaces.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "edit", rename_all = "snake_case")]
@@ -140,6 +156,8 @@ pub trait Read: Send + Sync {
     fn stat(&self, g: GuestId, path: &str) -> Result<Option<Stat>>;
     /// The names in a directory, sorted. `not_found` when there is none.
     fn ls(&self, g: GuestId, dir: &str) -> Result<Vec<String>>;
+    /// The filesystem that a path lies on.
+    fn growth(&self, g: GuestId, path: &str) -> Result<Growth>;
     /// Copies a file out of the guest to a host file, of mode 0600, that must not exist. A plan writes none.
     fn download(&self, g: GuestId, path: &str, to: &std::path::Path, p: &Progress) -> Result<()>;
 }
@@ -158,6 +176,9 @@ pub trait Write: Read {
     fn upload(&self, g: GuestId, from: &std::path::Path, path: &str, p: &Progress) -> Result<()>;
     /// Runs a shell command in the guest's root. `unsupported` without an appliance.
     fn sh(&self, g: GuestId, command: &str) -> Result<String>;
-    /// `e2fsck -fn` of the root and other ext filesystems, unmounted meanwhile. `failed` names what it found.
+    /// Makes the filesystem that a path lies on, and what it stands on, as large as the disk lets them. `unsupported` when
+    /// something is in the way: nothing is changed then.
+    fn growfs(&self, g: GuestId, path: &str) -> Result<Growth>;
+    /// `e2fsck -fn` and `xfs_repair -n` of what is mounted, unmounted meanwhile. `failed` names what they found.
     fn fsck(&self, g: GuestId) -> Result<()>;
 }

@@ -49,6 +49,10 @@ pub fn not_mounted(point: &str, why: &str) -> Error {
     errno(Kind::Unsupported, libc::ENODEV, &message)
 }
 
+/// Whether what a path leads to is on a filesystem that this disk does not have.
+pub fn is_not_mounted(e: &Error) -> bool {
+    e.kind == Kind::Unsupported && e.code == Some(libc::ENODEV)
+}
 pub fn closed() -> Error {
     Error::invalid("this guest is closed")
 }

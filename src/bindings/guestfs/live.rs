@@ -2,12 +2,13 @@
 
 mod disks;
 mod files;
+mod grow;
 mod launch;
 mod reaper;
 mod tree;
 mod watch;
 
-use super::api::{self, Edit, GuestId, Inspection, Stat};
+use super::api::{self, Edit, Growth, GuestId, Inspection, Stat};
 use super::errors::{closed, plain, read_only};
 use super::inspect;
 use crate::bindings::Live;
@@ -222,6 +223,10 @@ impl api::Read for Live {
         self.ask_guest(g, dir, |guest| guest.files().ls(dir))
     }
 
+    fn growth(&self, g: GuestId, path: &str) -> Result<Growth> {
+        self.ask_guest(g, path, |guest| guest.growth(path))
+    }
+
     fn download(&self, g: GuestId, path: &str, to: &Path, p: &Progress) -> Result<()> {
         self.guests.ask(g, path, |guest| {
             let here = |e: std::io::Error| Error::from(e).subject(to.display());
@@ -269,6 +274,14 @@ impl Guest {
     fn fsck(&self) -> Result<()> {
         let h = &self.appliance.h;
         self.layout.umount(h)?;
+        self.layout.mounts().iter().filter(|m| m.kind == "xfs").try_for_each(|m| {
+            match h.xfs_is_clean(&m.device)? {
+                true => Ok(()),
+                false => {
+                    Err(Error::failed(format!("the filesystem of {} is damaged: xfs_repair -n finds errors", m.point)))
+                }
+            }
+        })?;
         self.layout.mounts().iter().filter(|m| m.is_ext()).try_for_each(|m| {
             // The appliance's own names of disks change from start to start; what a filesystem calls itself does not.
             let uuid = h.vfs_uuid(&m.device)?;
@@ -322,6 +335,14 @@ impl api::Write for Live {
             let said = guest.watched(&Watch::new(&self.cancel, PATIENCE * 2), || guest.appliance.h.sh(command));
             guest.tree.forget();
             said
+        })
+    }
+
+    fn growfs(&self, g: GuestId, path: &str) -> Result<Growth> {
+        self.guests.ask_rw(g, path, |guest| {
+            let grown = guest.watched(&Watch::new(&self.cancel, PATIENCE), || guest.growfs(path));
+            guest.tree.forget();
+            grown
         })
     }
 

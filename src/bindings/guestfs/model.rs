@@ -4,7 +4,7 @@ mod beneath;
 mod edit;
 mod tree;
 
-use super::api::{Edit, GuestId, Inspection, Read, Stat, Write};
+use super::api::{Edit, Growth, GuestId, Inspection, Read, Stat, Write};
 use super::errors::{closed, read_only};
 use super::{inspect, paths};
 use crate::bindings::Site;
@@ -248,6 +248,25 @@ impl Read for Site {
         self.ask(g, dir, |v| v.names(dir))
     }
 
+    fn growth(&self, g: GuestId, path: &str) -> Result<Growth> {
+        let (open, _) = self.guest(g)?;
+        let size = rbd::api::Read::info(self, &open.disk.image)?.size;
+        let beneath = open.bottom.as_ref().map(|b| b.growth(path)).transpose().map_err(|e| e.subject(&open.disk))?;
+        Ok(match beneath {
+            Some(found) => Growth { disk_size: size, ..found },
+            // What was only said to be there is one partition on its disk.
+            None => Growth {
+                mountpoint: "/".into(),
+                device: "/dev/sda1".into(),
+                filesystem: "ext4".into(),
+                size,
+                disk_size: size,
+                partition: Some(1),
+                obstacle: None,
+            },
+        })
+    }
+
     /// Nothing is written: the file is outside the model.
     fn download(&self, g: GuestId, path: &str, to: &Path, _: &Progress) -> Result<()> {
         if to.exists() {
@@ -260,7 +279,9 @@ impl Read for Site {
 impl Write for Site {
     fn open_rw(&self, disk: &ImageSpec, _: &Progress) -> Result<GuestId> {
         let watchers = rbd::api::Read::watchers(self, disk)?;
-        if !watchers.is_empty() {
+        // This plan itself may be reading the image beneath.
+        let is_own = |b: &&Arc<Beneath>| b.is_open_on(disk);
+        if watchers.len() > self.guests().beneath.values().filter(is_own).count() {
             return Err(watched(disk, &watchers));
         }
         let (id, _) = self.image_origin(disk)?;
@@ -294,6 +315,19 @@ impl Write for Site {
     fn sh(&self, g: GuestId, _: &str) -> Result<String> {
         let (open, _) = self.guest(g)?;
         Err(Error::unsupported("a plan runs no commands in a guest").subject(&open.disk))
+    }
+
+    fn growfs(&self, g: GuestId, path: &str) -> Result<Growth> {
+        let (open, _) = self.guest(g)?;
+        if !open.writable {
+            return Err(read_only().subject(&open.disk));
+        }
+        match Read::growth(self, g, path)? {
+            Growth { obstacle: Some(why), .. } => {
+                Err(Error::unsupported(format!("cannot grow: {why}")).subject(format!("{}:{path}", open.disk)))
+            }
+            found => Ok(Growth { size: found.disk_size, ..found }),
+        }
     }
 
     fn fsck(&self, g: GuestId) -> Result<()> {

@@ -1,5 +1,6 @@
 //! `guestfs` and its guests, as scripts see them. Form of the docs: see `bindings/rbd/script.rs`.
 
+mod customize;
 mod files;
 mod identity;
 mod open;
@@ -7,7 +8,8 @@ mod open;
 use super::guest::Guest;
 use crate::error::{Error, Result};
 use crate::host::Host;
-use crate::host::values::{Raise, RhaiResultOf};
+use crate::host::values::{Raise, RhaiResultOf, unknown_option};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// The `guestfs` handle.
@@ -42,12 +44,38 @@ fn once<T>(guestfs: &mut Guestfs, guest: &str, f: impl FnOnce(&mut Guest) -> Rha
     closed.map(|()| value)
 }
 
+/// Says which filesystems were not looked at.
+fn tell_absent(g: &Guest, absent: Vec<String>) {
+    for what in absent {
+        g.host().events.log("warn", &format!("{}: {what}; what it remembers stays", g.subject("")));
+    }
+}
+
+/// A map of switches, read by `choose`.
+fn switches<T>(
+    op: &str,
+    map: &rhai::Map,
+    choose: impl FnOnce(&BTreeMap<String, bool>) -> Result<T>,
+) -> RhaiResultOf<T> {
+    let mut wanted = BTreeMap::new();
+    for (name, on) in map {
+        wanted.insert(name.to_string(), on.as_bool().unwrap_or(true));
+    }
+    // What there is not is told before what is no switch.
+    let chosen = choose(&wanted).map_err(|e| unknown_option(op, &e.message))?;
+    match map.iter().find(|(_, on)| !on.is_bool()) {
+        Some((name, _)) => Err(Error::invalid("is true or false").subject(name)).raise(op),
+        None => Ok(chosen),
+    }
+}
+
 /// Hands the functions to the engine.
 pub fn register(engine: &mut rhai::Engine) {
     for module in [
         rhai::exported_module!(open::functions),
         rhai::exported_module!(files::functions),
         rhai::exported_module!(identity::functions),
+        rhai::exported_module!(customize::functions),
     ] {
         engine.register_global_module(module.into());
     }

@@ -23,6 +23,8 @@ const FILES: &[(&str, &str)] = &[
     ("/etc/hostname", "z-ubuntu20-rbd\n"),
     ("/etc/hosts", "127.0.0.1 localhost\n192.168.6.247 z-ubuntu20-rbd.huatai.me z-ubuntu20-rbd\n"),
     ("/etc/motd", "hello\n"),
+    ("/usr/share/zoneinfo/Asia/Shanghai", "TZif2"),
+    ("/usr/lib/systemd/systemd", "\x7fELF"),
     ("/etc/machine-id", "8f3c0e5a7b6d4e2f9a1b0c3d5e7f9a1b\n"),
     ("/etc/os-release", "ID=ubuntu\nVERSION_ID=\"20.04\"\n"),
     ("/etc/passwd", "root:x:0:0:root:/root:/bin/bash\nadmin:x:1000:1000::/home/admin:/bin/bash\n"),

@@ -10,6 +10,7 @@ impl Undo {
             Undo::Impossible { command } => command.clone(),
             Undo::RemoveImage { image, .. } => format!("rbd rm {image}"),
             Undo::RemoveSnap { snap, .. } => format!("rbd snap rm {snap}"),
+            Undo::PutBack { snap, .. } => format!("rbd snap rollback {snap}"),
             Undo::RollBack { image, base, .. } => format!("rbd snap rollback {image}@{base}"),
             Undo::RenameImage { now, was, .. } => format!("rbd rename {now} {was}"),
             Undo::RenameSnap { now, was, .. } => format!("rbd snap rename {now} {}", now.image.at(was)),
@@ -41,6 +42,7 @@ impl Undo {
             Undo::RenameFile { now, was, .. } => format!("mv '{}' '{}'", now.display(), was.display()),
             Undo::RemoveDir { path, .. } => format!("rmdir '{}'", path.display()),
             Undo::RemoveLines { path, .. } => format!("$EDITOR {path}  # its last lines"),
+            Undo::RemoveTempDir { path } => format!("rm -r {path}"),
             Undo::GuestEdits { image, .. } => format!("(files inside {image} were changed)"),
         })
     }

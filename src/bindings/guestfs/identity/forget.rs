@@ -1,69 +1,37 @@
 //! What a clone must not remember of the template.
 
-use super::{Files, cloud, files_in, read_text, remove, write_bytes};
+use super::{Files, files_in, read_text, remove, sysprep, write_bytes};
 use crate::error::Result;
 
-const FILES: [&str; 16] = [
-    "/var/lib/systemd/random-seed",
-    "/var/lib/urandom/random-seed",
-    "/var/lib/random-seed",
-    "/boot/efi/loader/random-seed",
-    "/boot/loader/random-seed",
-    "/efi/loader/random-seed",
-    "/var/lib/systemd/credential.secret",
-    "/var/lib/NetworkManager/secret_key",
-    "/etc/udev/rules.d/70-persistent-net.rules",
-    "/etc/dhcpcd.duid",
-    "/var/db/dhcpcd/duid",
-    // Their owners make these anew when they start.
-    "/etc/nvme/hostid",
-    "/etc/nvme/hostnqn",
-    "/etc/openvswitch/system-id.conf",
-    "/etc/docker/key.json",
-    "/var/lib/docker/engine-id",
-];
-
-/// Who logged in at the template. Programs want these files, if empty.
-const LOGINS: [&str; 3] = ["/var/log/wtmp", "/var/log/btmp", "/var/log/lastlog"];
+/// Of virt-sysprep's operations those that take from a clone what is the template's alone.
+const OPERATIONS: [&str; 6] =
+    ["agent_ids", "cloud_init", "dhcp_client_state", "random_seed", "udev_persistent_net", "utmp"];
 
 const INITIATOR: &str = "/etc/iscsi/initiatorname.iscsi";
 
 /// Removes what a clone must not have of the template beside its names and addresses: seeds of random numbers, DHCP
 /// leases and ids, certificates of host keys, cloud-init's memory of its instance (the seed stays), ids of NVMe, iSCSI,
 /// Open vSwitch and Docker, and who logged in. Returns the paths that there were; the second time there are none.
+/// `absent` gets a word on each filesystem that is not on this disk, where nothing could be looked for.
 ///
 /// # Errors
 /// Those of reading the guest.
 ///
 /// # Example
-/// `forget(f)` gives `["/var/lib/systemd/random-seed", "/var/lib/dhcp/dhclient.enp1s0.leases"]`.
-pub fn forget(f: &mut dyn Files) -> Result<Vec<String>> {
-    let mut paths: Vec<String> = FILES.iter().map(|p| p.to_string()).collect();
-    for dir in ["/var/lib/dhcp", "/var/lib/dhclient", "/var/lib/systemd/network"] {
-        paths.extend(files_in(f, dir, |_| true)?);
-    }
-    let lease = |n: &str| n.contains("lease") || n.contains("duid");
-    for dir in ["/var/lib/NetworkManager", "/var/lib/dhcpcd", "/var/lib/dhcpcd5"] {
-        paths.extend(files_in(f, dir, lease)?);
-    }
-    paths.extend(files_in(f, "/etc/ssh", |n| n.starts_with("ssh_host_") && n.ends_with("-cert.pub"))?);
-    paths.extend(cloud::instance_state(f)?);
-    let mut forgotten = Vec::new();
-    for path in paths {
+/// `forget(f, &mut absent)` gives `["/var/lib/systemd/random-seed", "/var/lib/dhcp/dhclient.enp1s0.leases"]`.
+pub fn forget(f: &mut dyn Files, absent: &mut Vec<String>) -> Result<Vec<String>> {
+    let mut forgotten = sysprep::sysprep(f, &sysprep::named(&OPERATIONS), absent)?;
+    for path in files_in(f, "/etc/ssh", |n| n.starts_with("ssh_host_") && n.ends_with("-cert.pub"))? {
         if remove(f, &path)? {
             forgotten.push(path);
         }
     }
-    for path in LOGINS {
-        if f.stat(path)?.is_some_and(|s| s.kind == "file" && s.size > 0) {
-            write_bytes(f, path, Vec::new(), None, None)?;
-            forgotten.push(path.into());
-        }
-    }
-    if forget_initiator(f)? {
-        forgotten.push(INITIATOR.into());
-    }
+    forgotten.extend(initiator(f)?);
     Ok(forgotten)
+}
+
+pub fn initiator(f: &mut dyn Files) -> Result<Vec<String>> {
+    Ok(if forget_initiator(f)? { vec![INITIATOR.into()] } else { Vec::new() })
 }
 
 /// Debian makes a name at the start where the file asks for it, Enterprise Linux where there is no file.
@@ -118,7 +86,7 @@ mod tests {
             m.put(&format!("{path}{below}"), b"x");
         }
         m.link("/var/lib/cloud/instance", "/var/lib/cloud/instances/i");
-        let mut said = forget(&mut m).expect("forget");
+        let mut said = forget(&mut m, &mut Vec::new()).expect("forget");
         said.sort();
         let mut want: Vec<&str> = gone.iter().copied().chain(["/var/lib/cloud/instance"]).collect();
         want.sort_unstable();
@@ -129,7 +97,42 @@ mod tests {
         for path in kept {
             assert!(m.stat(path).expect("stat").is_some(), "{path}");
         }
-        assert!(forget(&mut m).expect("again").is_empty());
+        assert!(forget(&mut m, &mut Vec::new()).expect("again").is_empty());
+    }
+
+    /// A guest whose /var is on another disk.
+    struct WithoutVar(Mem);
+
+    impl WithoutVar {
+        fn check(path: &str) -> Result<()> {
+            match path.starts_with("/var/") {
+                true => Err(crate::bindings::guestfs::errors::not_mounted("/var", "is on another disk")),
+                false => Ok(()),
+            }
+        }
+    }
+
+    impl Files for WithoutVar {
+        fn read(&mut self, path: &str) -> Result<Option<Vec<u8>>> {
+            Self::check(path).and_then(|()| self.0.read(path))
+        }
+        fn stat(&mut self, path: &str) -> Result<Option<super::super::Stat>> {
+            Self::check(path).and_then(|()| self.0.stat(path))
+        }
+        fn ls(&mut self, dir: &str) -> Result<Vec<String>> {
+            Self::check(dir).and_then(|()| self.0.ls(dir))
+        }
+        fn stage(&mut self, edit: super::super::Edit) -> Result<()> {
+            Self::check(edit.path()).and_then(|()| self.0.stage(edit))
+        }
+    }
+
+    #[test]
+    fn a_filesystem_on_another_disk() {
+        let mut m = WithoutVar(Mem::of(&[("/etc/nvme/hostid", "x"), ("/etc/machine-id", &"1".repeat(32))]));
+        let mut absent = Vec::new();
+        assert_eq!(forget(&mut m, &mut absent).expect("forget"), ["/etc/nvme/hostid"]);
+        assert_eq!(absent, ["/var is a filesystem of its own that is not mounted: is on another disk"]);
     }
 
     #[test]
@@ -137,14 +140,14 @@ mod tests {
         let name = "## by hand\nInitiatorName=iqn.1993-08.org.debian:01:1\n";
         let mut m = Mem::of(&[("/var/log/wtmp", "x"), ("/var/log/btmp", ""), (INITIATOR, name)]);
         m.chmod("/var/log/wtmp", 0o664);
-        assert_eq!(forget(&mut m).expect("forget"), ["/var/log/wtmp", INITIATOR]);
+        assert_eq!(forget(&mut m, &mut Vec::new()).expect("forget"), ["/var/log/wtmp", INITIATOR]);
         assert_eq!((m.text("/var/log/wtmp").as_str(), m.mode("/var/log/wtmp")), ("", 0o664));
         assert!(m.stat(INITIATOR).expect("stat").is_none());
-        assert!(forget(&mut m).expect("again").is_empty());
+        assert!(forget(&mut m, &mut Vec::new()).expect("again").is_empty());
 
         let mut m = Mem::of(&[("/etc/debian_version", "12.5\n"), (INITIATOR, name)]);
-        assert_eq!(forget(&mut m).expect("forget"), [INITIATOR]);
+        assert_eq!(forget(&mut m, &mut Vec::new()).expect("forget"), [INITIATOR]);
         assert_eq!(m.text(INITIATOR), "## by hand\nGenerateName=yes\n");
-        assert!(forget(&mut m).expect("again").is_empty());
+        assert!(forget(&mut m, &mut Vec::new()).expect("again").is_empty());
     }
 }

@@ -1,7 +1,7 @@
 //! The machine id, and what is named by it.
 
 use super::super::api::Edit;
-use super::{Files, files_in, read_text, remove, write, write_bytes};
+use super::{Files, OnThisDisk, files_in, read_text, remove, write, write_bytes};
 use crate::error::{Error, Result};
 
 fn is_id(s: &str) -> bool {
@@ -39,6 +39,10 @@ pub fn reset_machine_id(f: &mut dyn Files, id: &str) -> Result<()> {
         }
         let content = format!("{new}\n").into_bytes();
         match (path, kind.as_str()) {
+            // A link that leads nowhere leads to what the guest makes at its start.
+            ("/etc/machine-id", "symlink") if f.read(path)?.is_none() => {
+                write_bytes(f, path, content, Some(0o444), Some((0, 0)))?;
+            }
             ("/etc/machine-id", "") => write_bytes(f, path, content, Some(0o444), Some((0, 0)))?,
             ("/etc/machine-id", _) | (_, "file") => write_bytes(f, path, content, None, None)?,
             _ => {}
@@ -52,7 +56,8 @@ pub fn reset_machine_id(f: &mut dyn Files, id: &str) -> Result<()> {
 }
 
 fn forget_journal(f: &mut dyn Files, old: &str) -> Result<()> {
-    for name in f.ls("/var/log/journal")? {
+    // Where that is another disk's, the clone does not have the old journal either.
+    for name in OnThisDisk::new(f).ls("/var/log/journal")? {
         // Namespaces of the journal are `ID.NAME`.
         if name.strip_prefix(old).is_some_and(|r| r.is_empty() || r.starts_with('.')) {
             remove(f, &format!("/var/log/journal/{name}"))?;
@@ -139,6 +144,15 @@ mod tests {
         assert!(m.read(&entry).expect("read").is_none());
         assert_eq!(m.text("/boot/grub2/grubenv"), format!("# GRUB\nsaved_entry={NEW}-5.14.0\n####"));
         assert_eq!(m.text("/etc/kernel/entry-token"), format!("{NEW}\n"));
+    }
+
+    #[test]
+    fn a_link_to_memory_becomes_a_file() {
+        let mut m = Mem::of(&[("/etc/fstab", "")]);
+        m.link("/etc/machine-id", "/run/machine-id");
+        reset_machine_id(&mut m, NEW).expect("reset");
+        let stat = m.stat("/etc/machine-id").expect("stat").expect("there");
+        assert_eq!((stat.kind.as_str(), stat.mode, m.text("/etc/machine-id")), ("file", 0o444, format!("{NEW}\n")));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::super::api::Edit;
 use super::text::eol;
-use super::{Files, read_text, write_bytes};
+use super::{Files, read_text, selinux, write_bytes};
 use crate::error::{Error, Result};
 
 /// uid, gid and home of a user.
@@ -12,11 +12,21 @@ fn account(passwd: &str, user: &str) -> Option<(u32, u32, String)> {
     Some((fields[2].parse().ok()?, fields[3].parse().ok()?, home.into()))
 }
 
+/// How the kinds of keys begin, in sshd(8).
+const KINDS: [&str; 3] = ["ssh-", "ecdsa-", "sk-"];
+
 /// Kind and data of a key, past options in front of it.
 fn key_of(line: &str) -> Option<(&str, &str)> {
     let words: Vec<&str> = line.split_whitespace().collect();
-    let kind = |w: &str| ["ssh-", "ecdsa-", "sk-"].iter().any(|p| w.starts_with(p));
+    let kind = |w: &str| KINDS.iter().any(|p| w.starts_with(p));
     words.windows(2).find(|w| kind(w[0]) && w[1].starts_with("AAAA")).map(|w| (w[0], w[1]))
+}
+
+/// Whether a text is meant as a key, even if it is none that works, and not as the path of a file.
+pub fn is_ssh_key(text: &str) -> bool {
+    let mut words = text.split_whitespace();
+    let kind = words.next().is_some_and(|w| KINDS.iter().any(|p| w.starts_with(p)) && !w.contains('/'));
+    key_of(text).is_some() || (kind && words.next().is_some())
 }
 
 /// Lets a user in by key: a line of `~/.ssh/authorized_keys`, unless the key is there already. Directory and file get
@@ -48,6 +58,7 @@ fn inject(f: &mut dyn Files, user: &str, key: &str) -> Result<()> {
         None => {
             f.stage(Edit::Mkdir { path: dir.clone(), mode: 0o700 })?;
             f.stage(Edit::Chown { path: dir.clone(), uid, gid })?;
+            selinux::relabel(f)?;
         }
         Some(s) if s.kind == "directory" => {
             if s.mode != 0o700 {
@@ -92,6 +103,18 @@ mod tests {
         m.edits.clear();
         ssh_inject(&mut m, "u", "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGv other-comment").expect("again");
         assert!(m.edits.is_empty());
+    }
+
+    #[test]
+    fn keys_and_paths() {
+        for key in
+            [KEY, "no-pty,from=\"10.0.0.0/8\" ssh-rsa AAAAB3 a", "ssh-rsa broken", "sk-ssh-ed25519@openssh.com AAAA"]
+        {
+            assert!(is_ssh_key(key), "{key}");
+        }
+        for path in ["/home/me/my keys/id.pub", "id.pub", "ssh-keys/id.pub", "ssh-keys/of me", "./ecdsa-key.pub", ""] {
+            assert!(!is_ssh_key(path), "{path}");
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! A guest in memory. It goes through `Staged`'s own overlay, with nothing beneath.
 
-use super::super::api::{Edit, GuestId, Inspection, Read, Stat};
+use super::super::api::{Edit, Growth, GuestId, Inspection, Read, Stat};
 use super::{Files, Staged};
 use crate::bindings::spec::{Progress, SourceSpec};
 use crate::error::{Error, Result};
@@ -28,6 +28,9 @@ impl Read for Nothing {
     }
     fn ls(&self, _: GuestId, _: &str) -> Result<Vec<String>> {
         Err(Error::not_found("none"))
+    }
+    fn growth(&self, _: GuestId, _: &str) -> Result<Growth> {
+        Ok(Growth::default())
     }
     fn download(&self, _: GuestId, _: &str, _: &std::path::Path, _: &Progress) -> Result<()> {
         Err(Error::not_found("none"))
@@ -64,6 +67,9 @@ impl Read for Disk {
     }
     fn ls(&self, _: GuestId, dir: &str) -> Result<Vec<String>> {
         self.0.lock().expect("lock").ls(dir)
+    }
+    fn growth(&self, g: GuestId, path: &str) -> Result<Growth> {
+        Nothing.growth(g, path)
     }
     fn download(&self, g: GuestId, path: &str, to: &std::path::Path, p: &Progress) -> Result<()> {
         Nothing.download(g, path, to, p)

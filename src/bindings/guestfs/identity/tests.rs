@@ -55,7 +55,7 @@ fn make_own(f: &mut dyn Files) -> std::collections::BTreeMap<String, String> {
     };
     set_hosts_entry(f, &entry).expect("hosts");
     reset_machine_id(f, "0b2f6c3e-4f1d-4a86-9d50-3f0f3a9a7c11").expect("machine id");
-    forget(f).expect("forget");
+    forget(f, &mut Vec::new()).expect("forget");
     ssh_inject(f, "root", "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGv me@here").expect("key");
     new_ssh_host_keys(f, "z-k8s-m-3").expect("host keys")
 }
@@ -109,6 +109,6 @@ fn make_own_again(f: &mut dyn Files) {
     };
     set_hosts_entry(f, &entry).expect("hosts");
     reset_machine_id(f, "0b2f6c3e4f1d4a869d503f0f3a9a7c11").expect("machine id");
-    assert!(forget(f).expect("forget").is_empty());
+    assert!(forget(f, &mut Vec::new()).expect("forget").is_empty());
     ssh_inject(f, "root", "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGv").expect("key");
 }

@@ -1,8 +1,8 @@
 //! A disk of the world beneath, opened for reading when somebody asks for what the model does not hold.
 
 use crate::bindings::Live;
-use crate::bindings::guestfs::api::{GuestId, Inspection, Read, Stat};
-use crate::bindings::spec::{Progress, SourceSpec};
+use crate::bindings::guestfs::api::{Growth, GuestId, Inspection, Read, Stat};
+use crate::bindings::spec::{ImageSpec, Progress, SourceSpec};
 use crate::error::Result;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -41,6 +41,12 @@ impl Beneath {
         Ok(g)
     }
 
+    /// Whether it is one of those who have an image open.
+    pub fn is_open_on(&self, image: &ImageSpec) -> bool {
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.is_some() && matches!(&self.disk, Disk::Image(of) if of.image == *image)
+    }
+
     pub fn stat(&self, path: &str) -> Result<Option<Stat>> {
         let g = self.guest()?;
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
@@ -58,6 +64,10 @@ impl Beneath {
 
     pub fn ls(&self, dir: &str) -> Result<Vec<String>> {
         self.live.ls(self.guest()?, dir)
+    }
+
+    pub fn growth(&self, path: &str) -> Result<Growth> {
+        self.live.growth(self.guest()?, path)
     }
 
     pub fn inspect(&self) -> Result<Inspection> {

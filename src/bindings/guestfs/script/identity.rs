@@ -7,7 +7,7 @@
 pub mod functions {
     use crate::bindings::guestfs::guest::Guest;
     use crate::bindings::guestfs::identity::{self, HostsEntry, SetIp};
-    use crate::bindings::guestfs::script::{Guestfs, once};
+    use crate::bindings::guestfs::script::{Guestfs, once, tell_absent};
     use crate::error::Error;
     use crate::host::values::{Raise, RhaiResultOf, options, to_array, to_value};
     use rhai::{Array, Dynamic, Map};
@@ -171,7 +171,10 @@ pub mod functions {
     #[rhai_fn(name = "forget", pure, return_raw)]
     pub fn forget(g: &mut Guest) -> RhaiResultOf<Array> {
         const OP: &str = "guestfs.forget";
-        to_array(g.change(OP, identity::forget).raise(OP)?)
+        let mut absent = Vec::new();
+        let forgotten = g.change(OP, |f| identity::forget(f, &mut absent)).raise(OP)?;
+        tell_absent(g, absent);
+        to_array(forgotten)
     }
 
     /// Lets a public key log in as a user of the guest. `key` is the key itself or the path of its file.
@@ -187,7 +190,7 @@ pub mod functions {
     pub fn ssh_inject(g: &mut Guest, name: &str, key: &str) -> RhaiResultOf<()> {
         const OP: &str = "guestfs.ssh_inject";
         let mut text = key.trim().to_string();
-        if !text.contains(' ') {
+        if !identity::is_ssh_key(&text) {
             g.host().gate.may("fs.read", key).raise(OP)?;
             text = std::fs::read_to_string(key).map_err(|e| Error::from(e).subject(key)).raise(OP)?;
         }

@@ -83,7 +83,7 @@ pub mod functions {
         to_value(g.host().guestfs().inspect(id).raise(OP)?)
     }
 
-    /// Runs a command line in the guest's root with its own shell, and gives what that prints. The guest is not booted: no services, no network.
+    /// Runs a command line in the guest's root with its own shell, and gives what that prints. The guest is not booted: no services, no network. A plan shows it, runs nothing and gives an empty text.
     ///
     /// # Errors
     /// `failed` with the command's error output; `unsupported` without an appliance.
@@ -99,7 +99,8 @@ pub mod functions {
             .is_within()
             .unwrap_or(Undo::Impossible { command: format!("(what `{command}` did in {} stays)", g.subject("/")) });
         let op = Op::change(OP, g.subject("/")).with("command", command);
-        g.change_with(op, undo, |w, id, _| w.sh(id, command)).raise(OP)
+        let planning = g.host().gate.planning();
+        g.change_with(op, undo, |w, id, _| if planning { Ok(String::new()) } else { w.sh(id, command) }).raise(OP)
     }
 
     /// Checks the guest's ext filesystems without changing them.

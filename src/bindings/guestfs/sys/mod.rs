@@ -2,14 +2,15 @@
 
 #![allow(unsafe_code)]
 
+mod grow;
 mod table;
 
 use crate::error::{Error, Kind, Result};
 use std::ffi::{CStr, CString, c_int, c_void};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-pub use table::StatNs;
 use table::*;
+pub use table::{Partition, StatNs};
 
 fn c(text: &str) -> Result<CString> {
     CString::new(text).map_err(|_| Error::invalid("contains a zero byte").subject(text.replace('\0', "\\0")))
@@ -136,6 +137,15 @@ calls! {
     inspect_minor_version = guestfs_inspect_get_minor_version(root) -> count: i64;
     inspect_mountpoints = guestfs_inspect_get_mountpoints(root) -> list: Vec<String>;
     vfs_type = guestfs_vfs_type(device) -> text: String;
+    part_get_parttype = guestfs_part_get_parttype(device) -> text: String;
+    part_expand_gpt = guestfs_part_expand_gpt(device) -> done: ();
+    blockdev_getss = guestfs_blockdev_getss(device) -> count: i64;
+    pvs = guestfs_pvs() -> list: Vec<String>;
+    pvuuid = guestfs_pvuuid(device) -> text: String;
+    vgpvuuids = guestfs_vgpvuuids(group) -> list: Vec<String>;
+    pvresize = guestfs_pvresize(device) -> done: ();
+    e2fsck_f = guestfs_e2fsck_f(device) -> done: ();
+    resize2fs = guestfs_resize2fs(device) -> done: ();
 }
 
 impl Handle {

@@ -73,6 +73,35 @@ pub struct StatNsList {
     pub val: *mut StatNs,
 }
 
+/// `struct guestfs_partition`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Partition {
+    pub number: i32,
+    /// The first byte.
+    pub start: u64,
+    /// The last byte.
+    pub end: u64,
+    pub size: u64,
+}
+
+/// `struct guestfs_partition_list`.
+#[repr(C)]
+pub struct PartitionList {
+    pub len: u32,
+    pub val: *mut Partition,
+}
+
+/// The `_argv` structs of calls whose options we do not give: their mask, and more room than any of them has.
+#[repr(C)]
+#[derive(Default)]
+pub struct Options {
+    pub bitmask: u64,
+    pub ints: [c_int; 2],
+    pub spare: [u64; 14],
+}
+
+const _: () = assert!(size_of::<Partition>() == 32 && size_of::<PartitionList>() == 16 && size_of::<Options>() == 128);
 const _: () = assert!(size_of::<StatNsList>() == 16);
 const _: () =
     assert!(size_of::<AddDriveOpts>() == 104 && size_of::<CopyAttributesOpts>() == 24 && size_of::<StatNs>() == 176);
@@ -148,6 +177,25 @@ c_table! { pub Guestfs: ["libguestfs.so.0"], "libguestfs0" {
     fn guestfs_inspect_get_minor_version(g: G, root: Str) -> c_int;
     fn guestfs_inspect_get_mountpoints(g: G, root: Str) -> List;
     fn guestfs_vfs_type(g: G, device: Str) -> Owned;
+    fn guestfs_part_list(g: G, device: Str) -> *mut PartitionList;
+    fn guestfs_free_partition_list(list: *mut PartitionList);
+    fn guestfs_part_get_parttype(g: G, device: Str) -> Owned;
+    fn guestfs_part_get_mbr_part_type(g: G, device: Str, partition: c_int) -> Owned;
+    fn guestfs_part_expand_gpt(g: G, device: Str) -> c_int;
+    fn guestfs_part_resize(g: G, device: Str, partition: c_int, last_sector: i64) -> c_int;
+    fn guestfs_blockdev_getsize64(g: G, device: Str) -> i64;
+    fn guestfs_blockdev_getss(g: G, device: Str) -> c_int;
+    fn guestfs_pvs(g: G) -> List;
+    fn guestfs_pvuuid(g: G, device: Str) -> Owned;
+    fn guestfs_vgpvuuids(g: G, group: Str) -> List;
+    fn guestfs_pvresize(g: G, device: Str) -> c_int;
+    fn guestfs_vg_activate_all(g: G, on: c_int) -> c_int;
+    fn guestfs_lvresize_free(g: G, volume: Str, percent: c_int) -> c_int;
+    fn guestfs_e2fsck_f(g: G, device: Str) -> c_int;
+    fn guestfs_resize2fs(g: G, device: Str) -> c_int;
+    fn guestfs_xfs_growfs_argv(g: G, path: Str, o: *const Options) -> c_int;
+    fn guestfs_xfs_repair_argv(g: G, device: Str, o: *const Options) -> c_int;
+    fn guestfs_btrfs_filesystem_resize_argv(g: G, path: Str, o: *const Options) -> c_int;
 } }
 
 /// Variadic, which the table cannot say.

@@ -22,6 +22,7 @@ pub mod functions {
     ///
     /// # Options
     /// - keep: true leaves it when the run fails: for snapshots that many runs share
+    /// - rollback: true puts the image back to it when the transaction fails, whatever was changed in it
     /// # Errors
     /// `exists`; `not_found` without the image.
     /// # Example
@@ -36,6 +37,7 @@ pub mod functions {
         #[serde(default, deny_unknown_fields)]
         struct Options {
             keep: bool,
+            rollback: bool,
         }
         let snap: SnapSpec = parse(OP, new_snap)?;
         let o: Options = options(OP, options_)?;
@@ -46,13 +48,22 @@ pub mod functions {
         }
         let image_id = image_id(&rbd.0, OP, &snap.image)?;
         let temp = snap.image.at(&format!(".zs-{}", rbd.0.gate.unique()));
-        let undo =
-            |snap_id| Undo::RemoveSnap { snap: snap.clone(), temp: temp.clone(), image_id: image_id.clone(), snap_id };
+        let undo = |snap_id| {
+            let (snap, temp, image_id) = (snap.clone(), temp.clone(), image_id.clone());
+            match o.rollback {
+                true => Undo::PutBack { snap, temp, image_id, snap_id },
+                false => Undo::RemoveSnap { snap, temp, image_id, snap_id },
+            }
+        };
         let made = rbd.0.change(op, undo(None), |w, step| {
             let id = take_snap(w, step, &snap, &temp, &undo)?;
             Ok(((), undo(id)))
         });
-        made.raise(OP)
+        made.raise(OP)?;
+        if o.rollback {
+            rbd.0.gate.goes_back(&image_id);
+        }
+        Ok(())
     }
 
     /// Removes a snapshot. One with clones of format 2 lives on in the trash namespace until the last is gone.

@@ -33,6 +33,32 @@ fn after(path: &str, text: &str, set: &SetIp) -> String {
     new
 }
 
+#[test]
+fn the_mac_of_each_interface_follows() {
+    let (a, b, c) = ("52:54:00:00:00:0a", "52:54:00:00:00:0b", "52:54:00:00:00:0c");
+    // What is new for one was the other's.
+    let macs = [(a.to_uppercase(), b.to_string()), (b.to_string(), c.to_string())].into();
+    let set = SetIp { macs, ..to("10.0.0.1") };
+    let mut m = Mem::of(&[
+        (
+            "/etc/netplan/50.yaml",
+            &format!(
+                "network:\n  ethernets:\n    lan:\n      match: {{macaddress: '{a}'}}\n      addresses: [{OLD}/24]\n    san:\n      \
+                 match:\n        macaddress: {b}\n      addresses: [10.9.9.9/24]\n"
+            ),
+        ),
+        ("/etc/systemd/network/10-lan.link", &format!("[Match]\nMACAddress={a} {b}\n[Link]\nName=lan0\n")),
+        ("/etc/sysconfig/network-scripts/ifcfg-lan0", &format!("HWADDR=\"{b}\"\nBOOTPROTO=none\n")),
+    ]);
+    set_ip(&mut m, &set).expect("set");
+    let netplan = m.text("/etc/netplan/50.yaml");
+    assert!(netplan.contains(&format!("macaddress: '{b}'")) && netplan.contains(&format!("macaddress: {c}\n")));
+    assert_eq!(m.text("/etc/systemd/network/10-lan.link"), format!("[Match]\nMACAddress={b} {c}\n[Link]\nName=lan0\n"));
+    assert!(m.text("/etc/sysconfig/network-scripts/ifcfg-lan0").starts_with(&format!("HWADDR=\"{c}\"")));
+    let bad = SetIp { macs: [(a.to_string(), "52:54".to_string())].into(), ..to("10.0.0.1") };
+    assert!(refused(&[], &bad).message.contains("`52:54`"));
+}
+
 fn refused(files: &[(&str, &str)], set: &SetIp) -> Error {
     let mut m = Mem::of(files);
     let e = set_ip(&mut m, set).expect_err("refused");
