@@ -14,6 +14,8 @@ pub struct Settings {
     pub ceph_id: String,
     /// `None`: $LIBVIRT_DEFAULT_URI, then libvirt's own choice.
     pub libvirt_uri: Option<String>,
+    /// What edits guests.
+    pub engine: crate::config::EngineChoice,
 }
 
 pub struct Live {
@@ -21,6 +23,8 @@ pub struct Live {
     pub cancel: Cancel,
     /// A word to the operator from below: "waiting for the watcher …".
     pub notice: Arc<dyn Fn(&str) + Send + Sync>,
+    /// The same, for those who want to know everything (`-v`).
+    pub detail: Arc<dyn Fn(&str) + Send + Sync>,
     pub(crate) cluster: ceph::live::Cluster,
     pub(crate) hypervisor: virsh::live::Hypervisor,
     pub(crate) guests: guestfs::live::Guests,
@@ -32,6 +36,7 @@ impl Live {
             settings,
             cancel,
             notice,
+            detail: Arc::new(|_| {}),
             cluster: Default::default(),
             hypervisor: Default::default(),
             guests: Default::default(),

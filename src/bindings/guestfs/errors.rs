@@ -49,6 +49,14 @@ pub fn not_mounted(point: &str, why: &str) -> Error {
     errno(Kind::Unsupported, libc::ENODEV, &message)
 }
 
+pub fn full() -> Error {
+    errno(Kind::Failed, libc::ENOSPC, "No space left in the guest's filesystem")
+}
+
+pub fn too_many_links() -> Error {
+    Error::invalid("too many levels of symbolic links").code(libc::ELOOP)
+}
+
 pub fn closed() -> Error {
     Error::invalid("this guest is closed")
 }
@@ -64,7 +72,7 @@ pub fn plain(mut e: Error) -> Error {
         Some(libc::EISDIR) => is_directory(),
         Some(libc::EEXIST) => exists(),
         Some(libc::ENOTEMPTY) => not_empty(),
-        Some(libc::ENOSPC) => errno(Kind::Failed, libc::ENOSPC, "No space left in the guest's filesystem"),
+        Some(libc::ENOSPC) => full(),
         _ => return e,
     };
     (e.kind, e.message) = (known.kind, known.message);

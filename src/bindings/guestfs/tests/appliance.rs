@@ -111,7 +111,7 @@ fn a_damaged_filesystem_is_named() {
     let g = c.live.open_rw(&c.image, &p).expect("open");
     c.live.fsck(g).expect("clean");
     // A directory entry without its inode.
-    let out = c.live.guests.appliance_sh(
+    let out = c.live.appliance_sh(
         g,
         "umount /sysroot/boot/efi; d=$(findmnt -no SOURCE /sysroot || awk '$2 == \"/sysroot\" {print $1}' /proc/mounts); \
          umount /sysroot && debugfs -w -R 'clri /etc/hosts' $d 2>&1; echo $d",
