@@ -175,6 +175,12 @@ impl Live {
         self.open_guest(Disk::File(path.into()), false, p)
     }
 
+    /// The same for writing.
+    #[cfg(test)]
+    pub(super) fn open_guest_file_rw(&self, path: &Path) -> Result<GuestId> {
+        self.open_guest(Disk::File(path.into()), true, &Progress::none())
+    }
+
     #[cfg(test)]
     pub(super) fn appliance_sh(&self, g: GuestId, command: &str) -> Result<String> {
         self.ask_guest(g, "", |e| e.appliance_sh(command))

@@ -59,14 +59,18 @@ fn small_root(dir: &Path, many: usize) {
 
 impl Image {
     fn make(args: &[&str], many: usize) -> Image {
+        Image::sized(args, many, "48M")
+    }
+
+    fn sized(args: &[&str], many: usize, size: &str) -> Image {
         let dir = tempfile::tempdir().expect("a directory");
         let root = dir.path().join("root");
         std::fs::create_dir(&root).expect("a directory");
         small_root(&root, many);
         let image = Image(dir);
         let (disk, root) = (image.path(), root.to_string_lossy().into_owned());
-        let fixed = ["-q", "-F", "-d", &root, "-N", "8192"];
-        let all = [&fixed[..], args, &[disk.to_str().expect("a name"), "48M"]].concat();
+        let fixed = ["-q", "-F", "-d", &root, "-N", "7168"];
+        let all = [&fixed[..], args, &[disk.to_str().expect("a name"), size]].concat();
         let (code, said) = run("mke2fs", &all);
         assert_eq!(code, 0, "{args:?}: {said}");
         image

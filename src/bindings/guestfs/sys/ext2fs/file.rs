@@ -66,12 +66,17 @@ impl Ext {
     pub fn read_pieces<E: From<Code>>(&self, ino: u32, f: &mut dyn FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
         let file = self.open_file(ino, 0)?;
         let mut buf = vec![0; PIECE];
-        loop {
-            match file.read(&mut buf)? {
-                0 => return Ok(()),
-                n => f(&buf[..n])?,
+        // Of what is inline the library gives all that there would be room for.
+        let mut left = self.inode(ino)?.size();
+        while left > 0 {
+            let n = file.read(&mut buf)?.min(usize::try_from(left).unwrap_or(usize::MAX));
+            if n == 0 {
+                break;
             }
+            left -= n as u64;
+            f(&buf[..n])?;
         }
+        Ok(())
     }
 
     /// The whole content of what has no more than a few bytes.

@@ -52,7 +52,7 @@ fn edited(image: &Image, left: u64) -> bool {
 fn cut_at_each_block(args: &[&str]) -> (usize, usize) {
     let has_journal = !args.contains(&"ext2");
     let block = if args.contains(&"1024") { 1024 } else { 4096 };
-    let image = Image::make(args, 0);
+    let image = Image::sized(args, 0, "14M");
     let before = std::fs::read(image.path()).expect("read");
     let (mut olds, mut news) = (0, 0);
     for n in 0.. {
@@ -109,7 +109,7 @@ fn journals_of_all_kinds() {
     for (incompat, version) in
         [(0u32, 4u32), (0x2, 4), (0x8 | 0x2, 4), (0x10 | 0x2 | 0x1, 4), (0x10, 4), (0x8, 4), (0, 3)]
     {
-        let image = Image::make(&["-t", "ext4", "-b", "4096"], 0);
+        let image = Image::sized(&["-t", "ext4", "-b", "4096"], 0, "14M");
         let journal = {
             let path = image.path();
             let (_, said) = run("debugfs", &["-R", "blocks <8>", path.to_str().expect("a name")]);
