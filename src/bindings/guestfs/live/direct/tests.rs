@@ -1,6 +1,7 @@
 //! On filesystems that mke2fs makes, judged by e2fsck. The lab's guests are in `guestfs/tests`.
 
 mod crash;
+mod fuzz;
 mod shapes;
 
 use super::*;
