@@ -107,7 +107,7 @@ impl Live {
             Disk::Image(spec) if writable => {
                 let image = self.open_image_rw(&spec.image)?;
                 let size = image.stat().map_err(|e| self.image_error(e, spec))?.size;
-                let watchers = rbd::api::Read::watchers(self, &spec.image)?;
+                let watchers = self.others_on(&image, &spec.image)?;
                 if !watchers.is_empty() {
                     return Err(in_use(&spec.image, &watchers).into());
                 }
@@ -199,12 +199,14 @@ impl Live {
 
 impl api::Read for Live {
     fn open_ro(&self, disk: &SourceSpec, p: &Progress) -> Result<GuestId> {
-        // Here it costs milliseconds to say that there is no such image; the appliance needs seconds.
-        rbd::api::Read::info(self, &disk.image)?;
-        if let Some(snap) = &disk.snap
-            && !rbd::api::Read::snap_ls(self, &disk.image, false)?.iter().any(|s| s.name == *snap)
-        {
-            return Err(no_snap(disk));
+        if self.settings.engine == EngineChoice::Appliance {
+            // Here it costs milliseconds to say that there is no such image; the appliance needs seconds.
+            rbd::api::Read::info(self, &disk.image)?;
+            if let Some(snap) = &disk.snap
+                && !rbd::api::Read::snap_ls(self, &disk.image, false)?.iter().any(|s| s.name == *snap)
+            {
+                return Err(no_snap(disk));
+            }
         }
         self.open_guest(Disk::Image(disk.clone()), false, p)
     }
@@ -253,11 +255,14 @@ impl api::Read for Live {
 
 impl api::Write for Live {
     fn open_rw(&self, disk: &ImageSpec, p: &Progress) -> Result<GuestId> {
-        rbd::api::Read::info(self, disk)?;
-        match rbd::api::Read::watchers(self, disk)? {
-            w if w.is_empty() => self.open_guest(Disk::Image(disk.into()), true, p),
-            w => Err(in_use(disk, &w)),
+        if self.settings.engine == EngineChoice::Appliance || self.guests.is_open_on(disk) {
+            rbd::api::Read::info(self, disk)?;
+            let watchers = rbd::api::Read::watchers(self, disk)?;
+            if !watchers.is_empty() {
+                return Err(in_use(disk, &watchers));
+            }
         }
+        self.open_guest(Disk::Image(disk.into()), true, p)
     }
 
     fn open_on(&self, image: &ImageSpec) -> Option<GuestId> {

@@ -291,3 +291,34 @@ fn as_the_appliance_does() {
     let only = |a: usize, b: usize| seen[a].iter().filter(|l| !seen[b].contains(l)).cloned().collect::<Vec<_>>();
     assert_eq!((only(0, 1), only(1, 0), differ), (vec![], vec![], vec![]));
 }
+
+/// What a clone's edit costs, on clones of their own.
+#[test]
+fn how_long_it_takes() {
+    if !on_lab() {
+        return;
+    }
+    let p = Progress::none();
+    let mut all: Vec<Vec<u128>> = Vec::new();
+    for _ in 0..5 {
+        let c = Clone::new(EngineChoice::Direct);
+        let mut times = Vec::new();
+        let mut start = std::time::Instant::now();
+        let mut lap = || {
+            times.push(start.elapsed().as_millis());
+            start = std::time::Instant::now();
+        };
+        let g = c.live.open_rw(&c.image, &p).expect("open");
+        lap();
+        for path in ["/etc/hostname", "/etc/hosts", "/etc/machine-id"] {
+            edit(&*c.live, g, write(path, b"new\n"));
+        }
+        lap();
+        c.live.close(g).expect("close");
+        lap();
+        all.push(times);
+    }
+    eprintln!("open, edit, close in ms: {all:?}");
+    all.sort_by_key(|t| t.iter().sum::<u128>());
+    assert!(all[2].iter().sum::<u128>() < 2000, "the appliance takes 10 s");
+}

@@ -277,6 +277,8 @@ const LARGEST: usize = 4 << 20;
 
 /// Writes phase after phase to a filesystem that starts at `start`.
 pub fn write(disk: &dyn Disk, start: u64, block: usize, phases: &[Phase]) -> Result<()> {
+    // librbd writes one by one, each to its end, until the first flush shows that somebody flushes.
+    disk.flush()?;
     for phase in phases {
         let mut run: Option<(u64, Vec<u8>)> = None;
         for (n, content) in phase {
