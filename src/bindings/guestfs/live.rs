@@ -97,6 +97,7 @@ impl Live {
         match opened {
             Ok(direct) => Ok(Some(direct)),
             Err(Stop::Error(e)) => Err(plain(e).subject(disk)),
+            Err(Stop::Doubt(e)) => self.may_take_over(disk, &e.message).map(|()| None),
             Err(Stop::Appliance(why)) => self.may_take_over(disk, &why).map(|()| None),
         }
     }
@@ -153,6 +154,8 @@ impl Live {
         let why = match f(engine) {
             Ok(v) => return Ok(v),
             Err(Stop::Error(e)) => return Err(plain(e).subject(subject())),
+            Err(Stop::Doubt(e)) if self.settings.engine == EngineChoice::Direct => return Err(e.subject(subject())),
+            Err(Stop::Doubt(e)) => e.message,
             Err(Stop::Appliance(why)) => why,
         };
         self.may_take_over(&slot.disk, &why)?;
@@ -166,7 +169,7 @@ impl Live {
         *guest = Some(next);
         match done {
             Ok(v) => Ok(v),
-            Err(Stop::Error(e)) => Err(plain(e).subject(subject())),
+            Err(Stop::Error(e) | Stop::Doubt(e)) => Err(plain(e).subject(subject())),
             Err(Stop::Appliance(why)) => Err(Error::unsupported(why).subject(subject())),
         }
     }

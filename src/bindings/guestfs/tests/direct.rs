@@ -322,3 +322,25 @@ fn how_long_it_takes() {
     all.sort_by_key(|t| t.iter().sum::<u128>());
     assert!(all[2].iter().sum::<u128>() < 2000, "the appliance takes 10 s");
 }
+
+/// What the direct engine has done is there when the appliance takes over, and the handle stays the same.
+#[test]
+fn the_appliance_takes_over() {
+    if !on_lab() {
+        return;
+    }
+    let c = Clone::new(EngineChoice::Auto);
+    let (w, p) = (&*c.live, Progress::none());
+    let g = w.open_rw(&c.image, &p).expect("open");
+    edit(w, g, write("/etc/hostname", b"direct\n"));
+    assert_eq!(w.sh(g, "cat /etc/hostname; echo by the shell > /etc/shell").expect("sh"), "direct\n");
+    assert_eq!(w.read(g, "/etc/shell").expect("read"), b"by the shell\n");
+    assert_eq!(w.open_on(&c.image), Some(g));
+    edit(w, g, write("/boot/efi/zs-test", b"a"));
+    w.fsck(g).expect("clean");
+    w.close(g).expect("close");
+    let g = w.open_ro(&(&c.image).into(), &p).expect("open");
+    assert_eq!(w.read(g, "/boot/efi/zs-test").expect("read"), b"a");
+    assert_eq!(w.read(g, "/etc/shell").expect("read"), b"by the shell\n");
+    w.close(g).expect("close");
+}

@@ -79,15 +79,6 @@ impl Super<'_> {
         self.u32(0)
     }
 
-    pub fn free_blocks(&self) -> u64 {
-        let high = if self.incompat() & 0x80 != 0 { self.u32(344) } else { 0 };
-        u64::from(self.u32(12)) | u64::from(high) << 32
-    }
-
-    pub fn free_inodes(&self) -> u32 {
-        self.u32(16)
-    }
-
     pub fn first_inode(&self) -> u32 {
         if self.u32(76) == 0 { 11 } else { self.u32(84) }
     }

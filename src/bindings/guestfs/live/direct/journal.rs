@@ -143,7 +143,9 @@ impl Journal {
     }
 
     fn has_room(&self, blocks: usize, highest: u64) -> bool {
-        let room = (self.end() - self.first()) as usize;
+        // The last blocks may be kept for fast commits.
+        let fast = if be32(&self.0, 4) == SUPERBLOCK_V1 { 0 } else { be32(&self.0, 84) };
+        let room = (self.end() - self.first()).saturating_sub(fast) as usize;
         let is_wide = self.incompat() & BITS_64 != 0 || self.incompat() & CSUM_V3 != 0;
         self.needs(blocks) < room && (is_wide || u32::try_from(highest).is_ok())
     }

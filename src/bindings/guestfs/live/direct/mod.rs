@@ -33,6 +33,9 @@ use std::path::Path;
 use std::sync::Arc;
 use tree::{Filesystem, Tree};
 
+/// Bytes of changes that are held in memory before the next one.
+const HELD_MAX: usize = 64 << 20;
+
 pub struct Direct {
     tree: Tree,
 }
@@ -43,6 +46,12 @@ impl Direct {
             return appliance(e.message);
         }
         Ok(Direct { tree: Tree::open(disk, writable, cancel)? })
+    }
+
+    /// Before a change: what has gathered is written once it is much.
+    fn make_room(&mut self) -> Result<()> {
+        let held: usize = self.tree.volumes().map(|(_, v)| v.held()).sum();
+        if held > HELD_MAX { self.commit() } else { Ok(()) }
     }
 
     fn commit(&mut self) -> Result<()> {
@@ -87,10 +96,12 @@ impl Engine for Direct {
             p.update(done, total)?;
             Ok(n)
         };
+        self.make_room()?;
         self.tree.replace(path, None, None, &mut |e, ino| e.fill(ino, &mut next))
     }
 
     fn edit(&mut self, edit: &Edit) -> Result<()> {
+        self.make_room()?;
         self.tree.edit(edit)
     }
 
@@ -138,7 +149,7 @@ impl Engine for Direct {
 
     fn close(mut self: Box<Self>, _: &Cancel) -> ZsResult<()> {
         self.commit().map_err(|stop| match stop {
-            Stop::Error(e) => e,
+            Stop::Error(e) | Stop::Doubt(e) => e,
             Stop::Appliance(why) => Error::failed(why),
         })
     }

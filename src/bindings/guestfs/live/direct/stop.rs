@@ -10,6 +10,8 @@ pub enum Stop {
     Error(Error),
     /// What only the appliance can do, and why.
     Appliance(String),
+    /// A finding that the appliance is to confirm; an error where there is none.
+    Doubt(Error),
 }
 
 pub type Result<T, E = Stop> = std::result::Result<T, E>;

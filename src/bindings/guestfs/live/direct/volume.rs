@@ -136,6 +136,12 @@ impl Volume {
         !self.overlay().dirty.is_empty()
     }
 
+    /// Bytes that are to be written.
+    pub fn held(&self) -> usize {
+        let o = self.overlay();
+        o.dirty.len() * o.block
+    }
+
     /// All changes get to the disk; not to be cut short by a cancel.
     pub fn commit(&mut self) -> Result<()> {
         if !self.is_dirty() {

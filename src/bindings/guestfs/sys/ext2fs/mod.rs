@@ -182,6 +182,18 @@ impl Ext {
         Ok(bits)
     }
 
+    /// Free blocks and inodes, as the groups count them: what the superblock says is old while it is mounted.
+    pub fn free(&self) -> (u64, u64) {
+        // SAFETY: an open handle, and groups of it.
+        let of = |g| unsafe {
+            let blocks = (self.t.ext2fs_bg_free_blocks_count)(self.fs, g);
+            (u64::from(blocks), u64::from((self.t.ext2fs_bg_free_inodes_count)(self.fs, g)))
+        };
+        // SAFETY: an open handle.
+        let groups = unsafe { (*self.fs).groups };
+        (0..groups).map(of).fold((0, 0), |sum, of| (sum.0 + of.0, sum.1 + of.1))
+    }
+
     /// First block and number of blocks of all that belongs to no file.
     pub fn own_blocks(&self) -> Result<Vec<(u64, u64)>> {
         let sb = self.superblock();

@@ -118,6 +118,8 @@ c_table! { pub Ext2: ["libext2fs.so.2"], "libext2fs2" {
     fn ext2fs_super_and_bgd_loc2(
         fs: Fs, group: u32, sb: *mut u64, old: *mut u64, new: *mut u64, used: *mut c_uint
     ) -> Err;
+    fn ext2fs_bg_free_blocks_count(fs: Fs, group: u32) -> u32;
+    fn ext2fs_bg_free_inodes_count(fs: Fs, group: u32) -> u32;
     fn ext2fs_block_bitmap_loc(fs: Fs, group: u32) -> u64;
     fn ext2fs_inode_bitmap_loc(fs: Fs, group: u32) -> u64;
     fn ext2fs_inode_table_loc(fs: Fs, group: u32) -> u64;

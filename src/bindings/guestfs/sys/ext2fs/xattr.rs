@@ -35,11 +35,12 @@ unsafe extern "C" fn on_attribute(name: *mut c_char, value: *mut c_char, len: us
 impl Ext {
     fn open_attributes(&self, ino: u32) -> Result<Handle> {
         const RAW: u32 = 1;
-        let mut h = Handle { t: self.t, raw: std::ptr::null_mut() };
-        let mut flags = RAW;
-        // SAFETY: a place for the handle, and one for flags; raw values are not translated.
+        let (mut raw, mut flags) = (std::ptr::null_mut(), RAW);
+        // SAFETY: a place for the handle.
+        check(unsafe { (self.t.ext2fs_xattrs_open)(self.fs, ino, &mut raw) })?;
+        let h = Handle { t: self.t, raw };
+        // SAFETY: an open handle, and a place for flags; raw values are not translated.
         unsafe {
-            check((self.t.ext2fs_xattrs_open)(self.fs, ino, &mut h.raw))?;
             check((self.t.ext2fs_xattrs_flags)(h.raw, &mut flags, std::ptr::null_mut()))?;
             check((self.t.ext2fs_xattrs_read)(h.raw))?;
         }

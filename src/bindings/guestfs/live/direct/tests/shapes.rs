@@ -112,6 +112,48 @@ fn a_full_disk_takes_nothing_half() {
     }
 }
 
+/// The check sees what e2fsck sees.
+#[test]
+fn damage_is_found() {
+    for damage in [
+        "clri /etc/hosts",
+        "sif /etc/hosts links_count 3",
+        "unlink /etc/hosts",
+        "setb 3000 5",
+        "freeb 1500 1",
+        "ssv free_blocks_count 17",
+        "set_bg 0 free_blocks_count 17",
+        "set_bg 0 free_inodes_count 17",
+        "freei /etc/hosts",
+        "mi_links",
+    ] {
+        for args in [&["-t", "ext4", "-b", "4096"][..], &["-t", "ext3", "-b", "1024"]] {
+            let image = Image::sized(args, 3, "14M");
+            image.open(false).fsck().expect("clean");
+            let name = image.path().to_string_lossy().into_owned();
+            if damage == "mi_links" {
+                run("debugfs", &["-w", "-R", "link /etc/hostname /etc/second", &name]);
+            } else {
+                run("debugfs", &["-w", "-R", damage, &name]);
+            }
+            let (code, said) = image.e2fsck("-fn");
+            let mut d = match image.try_open(true) {
+                Ok(d) => d,
+                Err(Stop::Appliance(why)) => {
+                    eprintln!("{damage}: {why}");
+                    continue;
+                }
+                Err(e) => panic!("{damage}: {e:?}"),
+            };
+            match d.fsck() {
+                Ok(()) => assert_eq!(code, 0, "{damage} {args:?}: {said}"),
+                Err(Stop::Doubt(e)) => assert!(code != 0, "{damage}: {e}"),
+                Err(e) => panic!("{damage}: {e:?}"),
+            }
+        }
+    }
+}
+
 /// What it must leave to the appliance, and without having written.
 #[test]
 fn what_is_refused() {
