@@ -168,7 +168,7 @@ impl Check<'_> {
             }
             Ok(())
         })?;
-        let reserved = u64::from(sb.first_inode()) - 1;
+        let reserved = u64::from(sb.first_inode()).saturating_sub(1);
         for n in reserved..sb.inodes().into() {
             if bit(inodes, n) != bit(&in_use, n) {
                 self.says(format!("inode {} is marked wrongly", n + 1));

@@ -133,7 +133,7 @@ impl Super<'_> {
             && self.first_block() == first
             && self.blocks() > first + 1
             && self.u32(28) == self.u32(24)
-            && self.inodes() >= 11;
+            && (11..=self.inodes()).contains(&self.first_inode());
         let groups = if is_sane { (self.blocks() - first).div_ceil(per_group.0.into()) } else { 0 };
         if !is_sane || groups * u64::from(per_group.1) != u64::from(self.inodes()) {
             return appliance("the superblock is damaged");

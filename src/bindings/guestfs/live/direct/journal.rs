@@ -14,9 +14,10 @@ use super::overlay::Dirty;
 use super::stop::appliance;
 use crate::error::{Error, Result};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Writes that may happen in any order, by the block they start at; after each phase the disk is flushed.
-pub type Phase = BTreeMap<u64, Vec<u8>>;
+pub type Phase = BTreeMap<u64, Arc<[u8]>>;
 
 const MAGIC: u32 = 0xc03b_3998;
 const DESCRIPTOR: u32 = 1;
@@ -151,7 +152,7 @@ impl Journal {
     }
 
     /// The blocks of the log, from its first on.
-    fn transaction(&self, blocks: &[(u64, &[u8])]) -> Vec<Vec<u8>> {
+    fn transaction(&self, blocks: &[(u64, &Arc<[u8]>)]) -> Vec<Vec<u8>> {
         let mut log = Vec::new();
         for group in blocks.chunks(self.tags()) {
             let mut descriptor = self.header(DESCRIPTOR);
@@ -232,11 +233,11 @@ impl Change<'_> {
         u64::from(self.block == 1024)
     }
 
-    fn with_super(&self, block: &[u8], f: impl Fn(&mut [u8])) -> Vec<u8> {
+    fn with_super(&self, block: &[u8], f: impl Fn(&mut [u8])) -> Arc<[u8]> {
         let mut block = block.to_vec();
         let at = if self.block == 1024 { 0 } else { 1024 };
         f(&mut block[at..at + 1024]);
-        block
+        block.into()
     }
 
     pub fn phases(&self) -> super::stop::Result<Vec<Phase>> {
@@ -246,29 +247,29 @@ impl Change<'_> {
             .dirty
             .iter()
             .filter(|(n, _)| **n != here)
-            .map(|(n, b)| (*n, &**b))
+            .map(|(n, b)| (*n, b))
             .partition(|(n, _)| (self.was_free)(*n));
-        let mut first: Phase = fresh.into_iter().map(|(n, b)| (n, b.to_vec())).collect();
+        let mut first: Phase = fresh.into_iter().map(|(n, b)| (n, b.clone())).collect();
         let highest = known.iter().map(|(n, _)| *n).max().unwrap_or(0);
         let Some(j) = self.journal.as_ref().filter(|j| j.has_room(known.len() + 1, highest)) else {
             first.insert(here, self.with_super(&self.old_super, set_unclean));
-            let second = known.into_iter().map(|(n, b)| (n, b.to_vec())).collect();
-            return Ok(vec![first, second, Phase::from([(here, new_super.to_vec())])]);
+            let second = known.into_iter().map(|(n, b)| (n, b.clone())).collect();
+            return Ok(vec![first, second, Phase::from([(here, new_super.into())])]);
         };
         let in_need = self.with_super(new_super, |sb| set_recover(sb, true));
         known.push((here, &in_need));
         known.sort_by_key(|(n, _)| *n);
         for (i, content) in (u64::from(j.first())..).zip(j.transaction(&known)) {
-            first.insert((self.journal_block)(i)?, content);
+            first.insert((self.journal_block)(i)?, content.into());
         }
         first.insert(here, self.with_super(&self.old_super, |sb| set_recover(sb, true)));
         let head = (self.journal_block)(0)?;
         let (now, next) = (j.sequence(), j.sequence().wrapping_add(1).max(1));
         Ok(vec![
             first,
-            Phase::from([(head, j.starting(j.first(), now))]),
-            known.into_iter().map(|(n, b)| (n, b.to_vec())).collect(),
-            Phase::from([(head, j.starting(0, next))]),
+            Phase::from([(head, j.starting(j.first(), now).into())]),
+            known.into_iter().map(|(n, b)| (n, b.clone())).collect(),
+            Phase::from([(head, j.starting(0, next).into())]),
             Phase::from([(here, self.with_super(new_super, |sb| set_recover(sb, false)))]),
         ])
     }
@@ -292,7 +293,7 @@ pub fn write(disk: &dyn Disk, start: u64, block: usize, phases: &[Phase]) -> Res
                 }
                 _ => {
                     put(disk, start, block, run.take())?;
-                    run = Some((*n, content.clone()));
+                    run = Some((*n, content.to_vec()));
                 }
             }
         }
