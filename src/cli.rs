@@ -205,12 +205,14 @@ fn settings(cli: &Cli, config: &Config) -> Settings {
         ceph_conf: cli.ceph_conf.clone().or_else(|| config.ceph.conf.clone()),
         ceph_id: cli.ceph_id.clone().or_else(|| config.ceph.id.clone()).unwrap_or_else(|| "admin".into()),
         libvirt_uri: cli.connect.clone().or_else(|| config.libvirt.uri.clone()),
+        engine: config.guestfs.engine,
     }
 }
 
 fn live(settings: Settings, events: &Arc<Events>, cancel: &Cancel) -> Live {
-    let tell = events.clone();
-    Live::new(settings, cancel.clone(), Arc::new(move |text: &str| tell.log("info", text)))
+    let (tell, detail) = (events.clone(), events.clone());
+    let live = Live::new(settings, cancel.clone(), Arc::new(move |text: &str| tell.log("info", text)));
+    live.telling(Arc::new(move |text: &str| detail.log("debug", text)))
 }
 
 /// Runs one script: on a thread with a large stack, while this one minds signals.

@@ -16,6 +16,8 @@ pub struct Settings {
     pub ceph_id: String,
     /// `None`: $LIBVIRT_DEFAULT_URI, then libvirt's own choice.
     pub libvirt_uri: Option<String>,
+    /// What edits guests.
+    pub engine: crate::config::EngineChoice,
 }
 
 pub struct Live {
@@ -23,6 +25,8 @@ pub struct Live {
     pub cancel: Cancel,
     /// A word to the operator from below: "waiting for the watcher …".
     pub notice: Arc<dyn Fn(&str) + Send + Sync>,
+    /// The same, for those who want to know everything (`-v`).
+    pub detail: Arc<dyn Fn(&str) + Send + Sync>,
     pub(crate) cluster: ceph::live::Cluster,
     pub(crate) hypervisor: virsh::live::Hypervisor,
     pub(crate) guests: guestfs::live::Guests,
@@ -36,6 +40,7 @@ impl Live {
             settings,
             cancel,
             notice,
+            detail: Arc::new(|_| {}),
             cluster: Default::default(),
             hypervisor: Default::default(),
             guests: Default::default(),
@@ -43,12 +48,18 @@ impl Live {
         }
     }
 
+    /// Hears what only `-v` shows.
+    pub fn telling(mut self, detail: Arc<dyn Fn(&str) + Send + Sync>) -> Live {
+        self.detail = detail;
+        self
+    }
+
     /// The same site with another hypervisor; its connections are its own.
     pub fn other(&self, uri: &str) -> Arc<Live> {
         let mut others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
         let new = || {
             let settings = Settings { libvirt_uri: Some(uri.into()), ..self.settings.clone() };
-            Arc::new(Live::new(settings, self.cancel.clone(), self.notice.clone()))
+            Arc::new(Live::new(settings, self.cancel.clone(), self.notice.clone()).telling(self.detail.clone()))
         };
         others.entry(uri.into()).or_insert_with(new).clone()
     }

@@ -24,7 +24,7 @@ pub(crate) fn unique(what: &str) -> String {
 
 /// The lab as one of its users; `conf` instead of $CEPH_CONF.
 pub(crate) fn live(id: &str, conf: Option<PathBuf>) -> Live {
-    let settings = Settings { ceph_conf: conf, ceph_id: id.into(), libvirt_uri: None };
+    let settings = Settings { ceph_conf: conf, ceph_id: id.into(), ..Settings::default() };
     Live::new(settings, Default::default(), Arc::new(|text: &str| eprintln!("notice: {text}")))
 }
 

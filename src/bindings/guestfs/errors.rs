@@ -53,6 +53,14 @@ pub fn not_mounted(point: &str, why: &str) -> Error {
 pub fn is_not_mounted(e: &Error) -> bool {
     e.kind == Kind::Unsupported && e.code == Some(libc::ENODEV)
 }
+pub fn full() -> Error {
+    errno(Kind::Failed, libc::ENOSPC, "No space left in the guest's filesystem")
+}
+
+pub fn too_many_links() -> Error {
+    Error::invalid("too many levels of symbolic links").code(libc::ELOOP)
+}
+
 pub fn closed() -> Error {
     Error::invalid("this guest is closed")
 }
@@ -68,7 +76,7 @@ pub fn plain(mut e: Error) -> Error {
         Some(libc::EISDIR) => is_directory(),
         Some(libc::EEXIST) => exists(),
         Some(libc::ENOTEMPTY) => not_empty(),
-        Some(libc::ENOSPC) => errno(Kind::Failed, libc::ENOSPC, "No space left in the guest's filesystem"),
+        Some(libc::ENOSPC) => full(),
         _ => return e,
     };
     (e.kind, e.message) = (known.kind, known.message);

@@ -1,6 +1,7 @@
 //! One set of tests for files, run against the model and, with `ZS_LAB=1`, against the lab's template by appliance.
 
 mod appliance;
+mod direct;
 mod memory;
 mod undo;
 

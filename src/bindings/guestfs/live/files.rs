@@ -347,7 +347,8 @@ impl Files<'_> {
                 return Err(exists());
             }
         }
-        if to == from {
+        // cp would leave a half of it.
+        if to == from || to.starts_with(&format!("{from}/")) {
             return Err(onto_itself());
         }
         self.changing(&to, || self.h.cp_a(&from, &to))

@@ -1,6 +1,6 @@
 //! A filesystem of a guest made as large as its disk: partition, physical volume, volume, filesystem.
 
-use super::Guest;
+use super::appliance::Guest;
 use super::disks::Mount;
 use crate::bindings::guestfs::api::Growth;
 use crate::bindings::guestfs::sys::{Handle, Partition};
@@ -25,7 +25,7 @@ struct Base {
 }
 
 impl Guest {
-    pub(super) fn growth(&self, path: &str) -> Result<Growth> {
+    pub(super) fn growth_at(&self, path: &str) -> Result<Growth> {
         let mount = self.mount_of(path)?;
         self.growth_of(&mount, &self.base(&mount)?)
     }
@@ -80,7 +80,7 @@ impl Guest {
     }
 
     /// Makes the filesystem that a path lies on as large as the disk lets it.
-    pub(super) fn growfs(&self, path: &str) -> Result<Growth> {
+    pub(super) fn grow_at(&self, path: &str) -> Result<Growth> {
         let h = &self.appliance.h;
         let mount = self.mount_of(path)?;
         let base = self.base(&mount)?;

@@ -106,8 +106,11 @@ impl View {
         }
         let (dir, _) = paths::place(&path)?;
         let missing = match self.real(dir, true) {
-            Ok(real) => self.find(&real)?.is_none(),
-            Err(e) if e.code == Some(libc::ENOENT) => true,
+            Ok(real) => match self.find(&real)? {
+                Some((_, n)) if !n.is_dir() => return Err(exists()),
+                found => found.is_none(),
+            },
+            Err(e) if e.kind == Kind::NotFound => true,
             Err(e) => return Err(e),
         };
         if missing {

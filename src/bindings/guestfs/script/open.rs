@@ -103,7 +103,7 @@ pub mod functions {
         g.change_with(op, undo, |w, id, _| if planning { Ok(String::new()) } else { w.sh(id, command) }).raise(OP)
     }
 
-    /// Checks the guest's ext filesystems without changing them.
+    /// Checks the guest's ext filesystems without changing them. Where no appliance runs: who owns which block, names, marks, counts and checksums; what that finds is for e2fsck in the appliance to judge.
     ///
     /// # Errors
     /// `failed` names what e2fsck found.

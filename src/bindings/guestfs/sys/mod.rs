@@ -2,6 +2,7 @@
 
 #![allow(unsafe_code)]
 
+pub mod ext2fs;
 mod grow;
 mod table;
 

@@ -5,6 +5,7 @@ use crate::bindings::Live;
 use crate::bindings::ceph::tests::{live, on_lab, unique};
 use crate::bindings::rbd;
 use crate::bindings::spec::{Cancel, SnapSpec};
+use crate::config::EngineChoice;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,8 +20,10 @@ pub struct Clone {
 }
 
 impl Clone {
-    pub fn new() -> Clone {
-        let live = Arc::new(live("libvirt", std::env::var_os("CEPH_CONF").map(Into::into)));
+    pub fn new(engine: EngineChoice) -> Clone {
+        let mut live = live("libvirt", std::env::var_os("CEPH_CONF").map(Into::into));
+        live.settings.engine = engine;
+        let live = Arc::new(live);
         let image = ImageSpec::new(POOL, &unique("guest"));
         let snap = ImageSpec::new(POOL, "z-ubuntu20-rbd").at(&image.image);
         rbd::api::Write::snap_create(&*live, &snap).expect("snapshot");
@@ -28,7 +31,7 @@ impl Clone {
         Clone { live, image, snap }
     }
 
-    fn watchers(&self) -> usize {
+    pub fn watchers(&self) -> usize {
         rbd::api::Read::watchers(&*self.live, &self.image).expect("watchers").len()
     }
 }
@@ -56,7 +59,7 @@ fn a_guest_on_rbd() {
     if !on_lab() {
         return;
     }
-    let c = Clone::new();
+    let c = Clone::new(EngineChoice::Appliance);
     let (w, p) = (&*c.live, Progress::none());
     fails(w.open_rw(&ImageSpec::new(POOL, "zs-test-none"), &p), Kind::NotFound, "libvirt-pool/zs-test-none");
     fails(
@@ -106,12 +109,12 @@ fn a_damaged_filesystem_is_named() {
     if !on_lab() {
         return;
     }
-    let c = Clone::new();
+    let c = Clone::new(EngineChoice::Appliance);
     let p = Progress::none();
     let g = c.live.open_rw(&c.image, &p).expect("open");
     c.live.fsck(g).expect("clean");
     // A directory entry without its inode.
-    let out = c.live.guests.appliance_sh(
+    let out = c.live.appliance_sh(
         g,
         "umount /sysroot/boot/efi; d=$(findmnt -no SOURCE /sysroot || awk '$2 == \"/sysroot\" {print $1}' /proc/mounts); \
          umount /sysroot && debugfs -w -R 'clri /etc/hosts' $d 2>&1; echo $d",
@@ -127,7 +130,7 @@ fn a_cancel_stops_a_launch() {
     if !on_lab() {
         return;
     }
-    let c = Clone::new();
+    let c = Clone::new(EngineChoice::Appliance);
     let cancel = Cancel::default();
     let p = Progress::new(cancel.clone(), |_, _| {});
     let setter = std::thread::spawn(move || {
@@ -146,7 +149,8 @@ fn a_cancel_stops_a_launch() {
 #[test]
 fn victim() {
     let Some(image) = std::env::var_os("ZS_TEST_VICTIM") else { return };
-    let live = live("libvirt", std::env::var_os("CEPH_CONF").map(Into::into));
+    let mut live = live("libvirt", std::env::var_os("CEPH_CONF").map(Into::into));
+    live.settings.engine = EngineChoice::Appliance;
     let image = image.to_str().expect("a name").parse().expect("a spec");
     let _g = live.open_rw(&image, &Progress::none()).expect("open");
     println!("VICTIM IS OPEN");
@@ -177,7 +181,7 @@ fn after_kill_9_nothing_is_left() {
         return;
     }
     for while_launching in [false, true] {
-        let c = Clone::new();
+        let c = Clone::new(EngineChoice::Appliance);
         let temp = tempfile::tempdir().expect("a directory");
         let mut victim = Command::new(std::env::current_exe().expect("self"))
             .args(["--exact", "bindings::guestfs::tests::appliance::victim", "--nocapture"])

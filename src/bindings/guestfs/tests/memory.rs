@@ -109,7 +109,7 @@ fn a_plan_over_the_lab() {
     if !on_lab() {
         return;
     }
-    let made = Clone::new();
+    let made = Clone::new(Default::default());
     let site = Site::over(made.live.clone());
     let planned = made.image.sibling("zs-test-planned");
     site.snap_create(&made.image.at("zs")).expect("snap");
@@ -128,7 +128,7 @@ fn a_plan_over_the_lab() {
 fn a_planned_import() {
     let Some(dir) = std::env::var_os("LAB_DIR").filter(|_| on_lab()) else { return };
     let raw = std::path::Path::new(&dir).join("cache/z-ubuntu20-rbd.raw");
-    let made = Clone::new();
+    let made = Clone::new(Default::default());
     let site = Site::over(made.live.clone());
     let planned = made.image.sibling("zs-test-imported");
     site.import(&raw, &planned, &Default::default(), &none()).expect("import");

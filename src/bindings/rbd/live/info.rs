@@ -151,12 +151,18 @@ impl Live {
     }
 
     pub(super) fn rbd_watchers(&self, image: &ImageSpec) -> Result<Vec<Watcher>> {
-        let open = self.open_image_ro(image)?;
+        self.others_on(&self.open_image_ro(image)?, image)
+    }
+
+    /// Who has an open image open besides us.
+    pub(crate) fn others_on(&self, open: &Image, image: &ImageSpec) -> Result<Vec<Watcher>> {
+        // Our own watches come and go with each question, but for the one of a guest that we have open.
         let me = open.io().cluster().instance_id();
+        let counts = self.guests.is_open_on(image);
         let all = open.watchers().map_err(|e| self.image_error(e, image))?;
         Ok(all
             .into_iter()
-            .filter(|w| w.client != me)
+            .filter(|w| w.client != me || counts)
             .map(|w| Watcher { address: w.address, client: w.client, cookie: w.cookie })
             .collect())
     }

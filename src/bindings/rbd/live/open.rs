@@ -77,7 +77,7 @@ impl Live {
     }
 
     /// What an errno means for an image.
-    pub(super) fn image_error(&self, errno: Errno, of: impl Into<Subject>) -> Error {
+    pub(crate) fn image_error(&self, errno: Errno, of: impl Into<Subject>) -> Error {
         let Subject { image, shown } = of.into();
         match errno.0 {
             libc::ENOENT => no_image(shown),
@@ -129,7 +129,7 @@ impl Live {
 }
 
 /// What an error is about: the image to look at, and how it is written.
-pub(super) struct Subject {
+pub(crate) struct Subject {
     image: ImageSpec,
     shown: String,
 }

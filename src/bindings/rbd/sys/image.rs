@@ -254,6 +254,13 @@ impl Image {
         Ok(found)
     }
 
+    /// Takes the exclusive lock and keeps it until the image is closed: others cannot write meanwhile.
+    pub fn acquire_lock(&self) -> Result<()> {
+        const EXCLUSIVE: c_int = 0;
+        // SAFETY: an open image.
+        check(unsafe { (self.lib.rbd_lock_acquire)(self.raw, EXCLUSIVE) }).map(drop)
+    }
+
     pub fn watchers(&self) -> Result<Vec<RawWatcher>> {
         let empty = || WatcherT { addr: std::ptr::null_mut(), id: 0, cookie: 0 };
         let (mut list, n) = grow_list(empty, |p, n| {

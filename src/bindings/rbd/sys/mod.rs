@@ -150,6 +150,7 @@ c_table! { pub Lib: ["librbd.so.1"], "librbd1" {
     fn rbd_snap_spec_cleanup(snap: *mut SnapSpecT);
     fn rbd_list_children3(image: Img, images: *mut LinkedImageSpecT, max: *mut usize) -> c_int;
     fn rbd_linked_image_spec_list_cleanup(images: *mut LinkedImageSpecT, n: usize);
+    fn rbd_lock_acquire(image: Img, mode: c_int) -> c_int;
     fn rbd_watchers_list(image: Img, watchers: *mut WatcherT, max: *mut usize) -> c_int;
     fn rbd_watchers_list_cleanup(watchers: *mut WatcherT, n: usize);
 

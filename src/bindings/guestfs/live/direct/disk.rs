@@ -1,0 +1,124 @@
+//! A disk as a row of bytes: an RBD image, or a raw file of this host.
+
+use crate::bindings::rbd::sys::Image;
+use crate::error::{Error, Result};
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+
+pub trait Disk: Send + Sync {
+    /// Fills the buffer, or fails.
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<()>;
+    fn write_at(&self, data: &[u8], offset: u64) -> Result<()>;
+    /// What was written survives a power cut.
+    fn flush(&self) -> Result<()>;
+    fn size(&self) -> u64;
+}
+
+fn failed(what: &str, errno: i32) -> Error {
+    let e = std::io::Error::from_raw_os_error(errno);
+    Error::from(e).code(errno).hint(format!("could not {what} the disk"))
+}
+
+pub struct Rbd {
+    pub image: Image,
+    pub size: u64,
+}
+
+impl Disk for Rbd {
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<()> {
+        match self.image.read_at(buf, offset, false).map_err(|e| failed("read", e.0))? {
+            n if n == buf.len() => Ok(()),
+            _ => Err(failed("read", libc::EIO)),
+        }
+    }
+
+    fn write_at(&self, data: &[u8], offset: u64) -> Result<()> {
+        self.image.write_at(data, offset, false).map_err(|e| failed("write to", e.0))
+    }
+
+    fn flush(&self) -> Result<()> {
+        self.image.flush().map_err(|e| failed("flush", e.0))
+    }
+
+    fn size(&self) -> u64 {
+        self.size
+    }
+}
+
+pub struct RawFile {
+    pub file: File,
+    pub size: u64,
+}
+
+impl Disk for RawFile {
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<()> {
+        Ok(self.file.read_exact_at(buf, offset)?)
+    }
+
+    fn write_at(&self, data: &[u8], offset: u64) -> Result<()> {
+        Ok(self.file.write_all_at(data, offset)?)
+    }
+
+    fn flush(&self) -> Result<()> {
+        Ok(self.file.sync_data()?)
+    }
+
+    fn size(&self) -> u64 {
+        self.size
+    }
+}
+
+/// A part of a disk for those who read a stream; it cannot be written.
+pub struct Window<'a> {
+    disk: &'a dyn Disk,
+    start: u64,
+    len: u64,
+    at: u64,
+}
+
+impl<'a> Window<'a> {
+    pub fn new(disk: &'a dyn Disk, start: u64, len: u64) -> Window<'a> {
+        Window { disk, start, len, at: 0 }
+    }
+}
+
+impl std::fmt::Debug for Window<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} bytes at {}", self.len, self.start)
+    }
+}
+
+impl std::io::Read for Window<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
+        let n = buf.len().min(usize::try_from(self.len.saturating_sub(self.at)).unwrap_or(usize::MAX));
+        if n > 0 {
+            let read = self.disk.read_at(&mut buf[..n], self.start + self.at);
+            read.map_err(|e| std::io::Error::other(e.to_string()))?;
+        }
+        self.at += n as u64;
+        Ok(n)
+    }
+}
+
+impl std::io::Write for Window<'_> {
+    fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
+        Err(std::io::ErrorKind::ReadOnlyFilesystem.into())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl std::io::Seek for Window<'_> {
+    fn seek(&mut self, to: std::io::SeekFrom) -> std::io::Result<u64> {
+        use std::io::SeekFrom::*;
+        let to = match to {
+            Start(n) => Some(n),
+            End(n) => self.len.checked_add_signed(n),
+            Current(n) => self.at.checked_add_signed(n),
+        };
+        self.at = to.ok_or(std::io::ErrorKind::InvalidInput)?;
+        Ok(self.at)
+    }
+}
