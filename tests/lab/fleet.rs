@@ -66,3 +66,33 @@ fn one_that_fails_takes_nothing_of_the_others_with_it() {
     assert_eq!(site.state(), before);
     site.settled();
 }
+
+/// The CPUs that a row names; a node that is all of the host needs no words.
+#[test]
+fn bound_to_the_cpus_of_its_row() {
+    let Some(site) = site() else { return };
+    site.sh("virsh dominfo z-small >/dev/null 2>&1 || lab/template-small z-small");
+    let before = site.state();
+    let dir = tempfile::tempdir().expect("a directory");
+    let (rows, config) = (dir.path().join("rows.csv"), dir.path().join("zs.toml"));
+    std::fs::write(&rows, "layer,ip,name,cpu,NUMA\n1,192.168.6.9,z-bound,1,0(1)\n1,192.168.6.10,z-far,1,7\n")
+        .expect("rows");
+    let toml = std::fs::read_to_string(site.dir.join("zs.toml")).expect("zs.toml");
+    let own = |l: &str| if l.starts_with("inventory") { format!("inventory = {rows:?}") } else { l.to_string() };
+    std::fs::write(&config, toml.lines().map(own).collect::<Vec<_>>().join("\n")).expect("zs.toml");
+    let config = config.to_str().expect("UTF-8");
+    let run =
+        site.zs(&["--config", config, "clone.rhai", "--from", "z-small", "--ip", "192.168.6.9/24", "z-bound"]).ok();
+    assert!(!run.err.contains("not bound"), "{}", run.err);
+    let xml = site.sh("virsh dumpxml --inactive z-bound");
+    for line in ["<memory mode='strict' nodeset='0'/>", "cpuset='1'>1</vcpu>", "<vcpupin vcpu='0' cpuset='1'/>"] {
+        assert!(xml.contains(line), "{line}: {xml}");
+    }
+    site.zs(&["--config", config, "clone.rhai", "--from", "z-small", "--ip", "192.168.6.10/24", "z-far"])
+        .ok()
+        .says("z-far: the inventory asks for NUMA node 7, and this host has 0: not bound to it");
+    for vm in ["z-bound", "z-far"] {
+        site.destroy(vm);
+    }
+    assert_eq!(site.state(), before);
+}
