@@ -341,7 +341,9 @@ fn finish(host: &Host, failure: &Failure, source: &Source, verbose: bool, is_eva
     let left = host.gate.left();
     let mut text = report::render(failure, Some(&source.text), verbose);
     let code = failure.error.exit_code();
-    if !host.gate.planning() && (host.gate.operations() > 0 || !(is_eval || code == 2)) {
+    // A slip in an expression has nothing to do with the site; a call that was refused before it began has.
+    let is_slip = code == 2 || is_eval && failure.error.op.is_empty();
+    if !host.gate.planning() && (host.gate.operations() > 0 || !is_slip) {
         if left.is_empty() {
             text.push_str("left behind: nothing\n");
         } else {
