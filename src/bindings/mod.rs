@@ -5,6 +5,7 @@
 
 pub mod ceph;
 pub mod guestfs;
+pub mod heir;
 pub mod layer;
 pub mod live;
 pub mod rbd;

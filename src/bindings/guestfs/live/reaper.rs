@@ -1,10 +1,8 @@
 //! What an open guest leaves on this host, and who clears it away if this process dies.
 
+use crate::bindings::heir::Heir;
 use crate::error::{Error, Result};
-use std::io::Write;
-use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
 
 /// Waits for a line. The end of input without one means that zs is dead: then the appliance's qemu, which bears the
 /// mark on its kernel's command line, is asked to leave, so that its watch of the image ends at once, and is killed if
@@ -36,7 +34,7 @@ pub struct Reaper {
     /// On the kernel's command line of the appliance.
     pub mark: String,
     pub dir: PathBuf,
-    child: Child,
+    heir: Heir,
 }
 
 impl Reaper {
@@ -44,33 +42,17 @@ impl Reaper {
         let dir = nix::unistd::mkdtemp(&std::env::temp_dir().join("zs-guest-XXXXXX"))
             .map_err(|e| Error::from(std::io::Error::from(e)).subject(std::env::temp_dir().display()))?;
         let mark = format!("zs.handle={}", uuid::Uuid::new_v4().simple());
-        let child = Command::new("/bin/sh")
-            .args(["-c", SCRIPT, "zs-guest-reaper"])
-            .env("ZS_MARK", &mark)
-            .env("ZS_DIR", &dir)
-            .current_dir("/")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            // ^C at the terminal, and a kill of our group, are not meant for it.
-            .process_group(0)
-            .spawn();
-        match child {
-            Ok(child) => Ok(Reaper { mark, dir, child }),
-            Err(e) => {
-                let _ = std::fs::remove_dir(&dir);
-                Err(Error::from(e).subject("/bin/sh"))
-            }
-        }
+        let env = [("ZS_MARK", mark.as_ref()), ("ZS_DIR", dir.as_os_str())];
+        let heir = Heir::start("zs-guest-reaper", SCRIPT, &env).inspect_err(|_| {
+            let _ = std::fs::remove_dir(&dir);
+        })?;
+        Ok(Reaper { mark, dir, heir })
     }
 }
 
 impl Drop for Reaper {
     fn drop(&mut self) {
-        if let Some(mut stdin) = self.child.stdin.take() {
-            let _ = stdin.write_all(b"done\n");
-        }
-        let _ = self.child.wait();
+        let _ = self.heir.dismiss().wait();
         let _ = std::fs::remove_dir_all(&self.dir);
     }
 }

@@ -2,14 +2,13 @@
 
 use super::domain;
 use crate::bindings::Live;
+use crate::bindings::heir::Heir;
 use crate::bindings::virsh::api::Read as _;
 use crate::bindings::virsh::definition;
 use crate::error::{Error, Kind, Result};
 use std::collections::HashMap;
-use std::io::Write;
-use std::os::unix::process::CommandExt;
+use std::ffi::OsStr;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -27,37 +26,27 @@ done
 /// The processes that wait, by the domains' uuids.
 static WAITING: Mutex<Option<HashMap<String, Watchdog>>> = Mutex::new(None);
 
-struct Watchdog(Child);
+struct Watchdog(Heir);
 
 impl Watchdog {
     fn start(exe: &Path, uri: &str, uuid: &str, limit: Duration) -> Result<Watchdog> {
-        let child = Command::new("/bin/sh")
-            .args(["-c", SCRIPT, "zs-thaw"])
-            .env("ZS_LIMIT", limit.as_secs().max(1).to_string())
-            .env("ZS_EXE", exe)
-            .env("ZS_URI", uri)
-            .env("ZS_DOMAIN", uuid)
-            // A guest must thaw whatever the site's rules forbid to scripts; and no fault of a test is meant for this.
-            .env("ZS_CONFIG", "/dev/null")
-            .env_remove("ZS_FAULT")
-            .current_dir("/")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            // ^C at the terminal, and a kill of our group, are not meant for it.
-            .process_group(0)
-            .spawn();
-        child.map(Watchdog).map_err(|e| Error::from(e).subject("/bin/sh"))
+        let limit = limit.as_secs().max(1).to_string();
+        let env: [(&str, &OsStr); 5] = [
+            ("ZS_LIMIT", limit.as_ref()),
+            ("ZS_EXE", exe.as_ref()),
+            ("ZS_URI", uri.as_ref()),
+            ("ZS_DOMAIN", uuid.as_ref()),
+            // A guest must thaw whatever the site's rules forbid to scripts.
+            ("ZS_CONFIG", "/dev/null".as_ref()),
+        ];
+        Heir::start("zs-thaw", SCRIPT, &env).map(Watchdog)
     }
 }
 
 impl Drop for Watchdog {
     fn drop(&mut self) {
-        if let Some(mut stdin) = self.0.stdin.take() {
-            let _ = stdin.write_all(b"done\n");
-        }
         // One that is thawing at this very moment takes its time.
-        let _ = self.0.try_wait();
+        let _ = self.0.dismiss().try_wait();
     }
 }
 
