@@ -10,6 +10,18 @@ use crate::bindings::ceph::tests::fails;
 use crate::bindings::spec::{ImageSpec, Progress};
 use crate::error::Kind;
 
+/// Numbers that are the same in each run.
+pub struct Dice(pub u64);
+
+impl Dice {
+    pub fn roll(&mut self, sides: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 11) as usize % sides
+    }
+}
+
 /// What every test of files may count on.
 pub const SEED: &[(&str, u32, u32, &str)] =
     &[("/etc/hostname", 0o644, 0, "z-ubuntu20-rbd\n"), ("/etc/shadow", 0o640, 0, "root:!:19000:0:99999:7:::\n")];

@@ -23,18 +23,6 @@ pub struct Files<'a> {
     pub scratch: &'a Path,
 }
 
-fn kind_of(s: &StatNs) -> &'static str {
-    match (s.mode as u32) & libc::S_IFMT {
-        libc::S_IFREG => "file",
-        libc::S_IFDIR => "directory",
-        libc::S_IFLNK => "symlink",
-        libc::S_IFBLK => "block",
-        libc::S_IFCHR => "char",
-        libc::S_IFIFO => "fifo",
-        _ => "socket",
-    }
-}
-
 fn mode_of(s: &StatNs) -> u32 {
     (s.mode as u32) & 0o7777
 }
@@ -81,7 +69,7 @@ impl Files<'_> {
             let dir = self.real_dir(dir)?;
             let real = paths::join(&dir, name);
             match self.lstat(&real)? {
-                Some(s) if kind_of(&s) == "symlink" => {
+                Some(s) if s.kind() == "symlink" => {
                     if let Some(real) = optional(self.h.realpath(&real))? {
                         self.check(&real)?;
                         return Ok(real);
@@ -113,7 +101,7 @@ impl Files<'_> {
     fn regular(&self, path: &str) -> Result<(String, StatNs)> {
         let real = self.real(path)?;
         let s = self.lstat(&real)?.ok_or_else(no_such)?;
-        match kind_of(&s) {
+        match s.kind() {
             "file" => Ok((real, s)),
             "directory" => Err(is_directory()),
             other => Err(not_a_file(other)),
@@ -132,7 +120,7 @@ impl Files<'_> {
         let path = paths::clean(path)?;
         self.check(&path)?;
         let Some(s) = self.lstat(&path)? else { return Ok(None) };
-        let kind = kind_of(&s);
+        let kind = s.kind();
         Ok(Some(Stat {
             kind: kind.into(),
             mode: mode_of(&s),
@@ -148,7 +136,7 @@ impl Files<'_> {
         let real = self.real(dir)?;
         match self.lstat(&real)? {
             None => Err(no_such()),
-            Some(s) if kind_of(&s) != "directory" => Err(crate::bindings::guestfs::errors::not_a_directory()),
+            Some(s) if s.kind() != "directory" => Err(crate::bindings::guestfs::errors::not_a_directory()),
             Some(_) => {
                 let mut names = self.h.ls(&real)?;
                 names.sort();
@@ -225,7 +213,7 @@ impl Files<'_> {
     ) -> Result<String> {
         let real = self.real(path)?;
         let old = self.lstat(&real)?;
-        match old.as_ref().map(kind_of) {
+        match old.as_ref().map(StatNs::kind) {
             None | Some("file") => {}
             Some("directory") => return Err(is_directory()),
             Some(other) => return Err(not_a_file(other)),
@@ -302,7 +290,7 @@ impl Files<'_> {
         }
         let real = self.real(&path)?;
         match self.lstat(&real)? {
-            Some(s) if kind_of(&s) == "directory" => Ok(()),
+            Some(s) if s.kind() == "directory" => Ok(()),
             Some(_) => Err(exists()),
             None => {
                 let (dir, _) = paths::place(&real)?;
@@ -327,7 +315,7 @@ impl Files<'_> {
         let Some(path) = optional(self.itself(path))? else { return Ok(()) };
         self.mount_below(&path);
         let Some(s) = self.lstat(&path)? else { return Ok(()) };
-        self.changing(&path, || match (kind_of(&s), recursive) {
+        self.changing(&path, || match (s.kind(), recursive) {
             ("directory", true) => self.h.rm_rf(&path),
             ("directory", false) => self.h.rmdir(&path),
             _ => self.h.rm_f(&path),
@@ -340,7 +328,7 @@ impl Files<'_> {
         self.mount_below(&from);
         self.lstat(&from)?.ok_or_else(no_such)?;
         let mut to = self.real(to)?;
-        let is_dir = |path: &str| Ok::<_, Error>(self.lstat(path)?.is_some_and(|s| kind_of(&s) == "directory"));
+        let is_dir = |path: &str| Ok::<_, Error>(self.lstat(path)?.is_some_and(|s| s.kind() == "directory"));
         if is_dir(&to)? {
             to = paths::join(&to, paths::place(&from)?.1);
             if is_dir(&to)? {

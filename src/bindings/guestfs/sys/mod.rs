@@ -429,3 +429,22 @@ impl Handle {
         }
     }
 }
+
+/// The word of `stat` for the kind of file that a mode says.
+pub fn kind_of(mode: u32) -> &'static str {
+    match mode & libc::S_IFMT {
+        libc::S_IFREG => "file",
+        libc::S_IFDIR => "directory",
+        libc::S_IFLNK => "symlink",
+        libc::S_IFBLK => "block",
+        libc::S_IFCHR => "char",
+        libc::S_IFIFO => "fifo",
+        _ => "socket",
+    }
+}
+
+impl StatNs {
+    pub fn kind(&self) -> &'static str {
+        kind_of(self.mode as u32)
+    }
+}

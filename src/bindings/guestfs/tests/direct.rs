@@ -11,17 +11,7 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
-/// Numbers that are the same in each run.
-struct Dice(u64);
-
 impl Dice {
-    fn roll(&mut self, sides: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 11) as usize % sides
-    }
-
     fn path(&mut self) -> String {
         const NAMES: [&str; 7] = ["a", "b", "c", "d", "link", "a-longer-name-of-a-file.conf", "e"];
         let depth = 1 + self.roll(3);

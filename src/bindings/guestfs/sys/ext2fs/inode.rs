@@ -1,5 +1,7 @@
 //! An inode as it lies in its table. Nothing of C in here.
 
+use crate::bindings::guestfs::sys::kind_of;
+
 /// The bytes of one inode, 128 or more.
 #[derive(Clone, PartialEq)]
 pub struct Inode(pub(super) Vec<u8>);
@@ -102,15 +104,7 @@ impl Inode {
 
     /// The word of `stat`.
     pub fn kind(&self) -> &'static str {
-        match self.mode() & libc::S_IFMT {
-            libc::S_IFREG => "file",
-            libc::S_IFDIR => "directory",
-            libc::S_IFLNK => "symlink",
-            libc::S_IFBLK => "block",
-            libc::S_IFCHR => "char",
-            libc::S_IFIFO => "fifo",
-            _ => "socket",
-        }
+        kind_of(self.mode())
     }
 
     /// The kind as a directory's entry says it.

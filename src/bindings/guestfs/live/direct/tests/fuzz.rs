@@ -1,6 +1,7 @@
 //! Damaged disks: nothing crashes, nothing hangs, and what is only looked at is not written to.
 
 use super::*;
+use crate::bindings::guestfs::tests::Dice;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -37,17 +38,6 @@ fn exercise(image: &Image) {
     }
     let _ = d.fsck();
     let _ = d.close(&Cancel::default());
-}
-
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 11) as usize % sides
-    }
 }
 
 /// The other half: damages and exercises from one seed on, and says which it is at.
