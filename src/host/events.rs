@@ -179,39 +179,18 @@ impl Events {
 
     /// The progress of one operation: shown once it takes longer than a moment.
     pub fn progress(&self, op: &Op, cancel: Cancel) -> Progress {
-        self.progress_named(&format!("{} {}", op.op, op.subject), Some(op), cancel)
-    }
-
-    pub fn progress_named(&self, label: &str, op: Option<&Op>, cancel: Cancel) -> Progress {
-        let begun = Instant::now();
         if self.json {
-            let (op, label) = (op.cloned(), label.to_string());
-            let last = Mutex::new(begun);
-            return Progress::new(cancel, move |done, total| {
-                let mut last = lock(&last);
-                if last.elapsed() < Duration::from_millis(500) {
-                    return;
-                }
-                *last = Instant::now();
-                let (name, subject) = match &op {
-                    Some(op) => (op.op.as_str(), op.subject.as_str()),
-                    None => (label.as_str(), ""),
-                };
-                let line = json!({ "event": "progress", "op": name, "subject": subject, "done": done, "total": total });
-                let mut out = std::io::stdout().lock();
-                let _ = writeln!(out, "{line}");
-            });
+            return told(&op.op, &op.subject, cancel);
         }
         let Some(bars) = self.bars.clone() else { return Progress::new(cancel, |_, _| {}) };
         // A call within a piece of work that has a line is told there: one line for each of a fleet.
-        if let (Some(op), Some(line)) = (op, self.current_line()) {
+        if let Some(line) = self.current_line() {
             let name = op.op.clone();
             return Progress::new(cancel, move |done, total| {
                 line.say(&format!("{name} {}%", (done * 100).checked_div(total).unwrap_or(0)));
             });
         }
-        let line = Line::new(label, begun, bars);
-        Progress::new(cancel, move |done, total| line.update(done, total))
+        Line::new(&format!("{} {}", op.op, op.subject), bars).progress(cancel)
     }
 
     /// The line of the work that this thread's script has begun and not ended.
@@ -225,14 +204,14 @@ impl Events {
         let is_over = done >= total;
         CURRENT.set((!is_over).then(|| label.to_string()));
         let mut steps = lock(&self.steps);
-        let step = steps.entry(label.into()).or_insert_with(|| match self.bars.clone() {
-            Some(bars) => {
-                let line = Line::new(label, Instant::now(), bars);
-                let shown = line.clone();
-                let progress = Progress::new(cancel.clone(), move |done, total| shown.update(done, total));
-                Step { progress, line: Some(line) }
-            }
-            None => Step { progress: self.progress_named(label, None, cancel.clone()), line: None },
+        let step = steps.entry(label.into()).or_insert_with(|| {
+            let line = self.bars.clone().map(|bars| Line::new(label, bars));
+            let progress = match &line {
+                Some(line) => line.clone().progress(cancel.clone()),
+                None if self.json => told(label, "", cancel.clone()),
+                None => Progress::new(cancel.clone(), |_, _| {}),
+            };
+            Step { progress, line }
         });
         let updated = step.progress.update(done, total);
         if is_over {
@@ -303,6 +282,22 @@ fn is_readable(input: &std::io::Stdin) -> Result<bool> {
     }
 }
 
+/// Progress as JSON lines, two in a second at most.
+fn told(op: &str, subject: &str, cancel: Cancel) -> Progress {
+    let (op, subject) = (op.to_string(), subject.to_string());
+    let last = Mutex::new(Instant::now());
+    Progress::new(cancel, move |done, total| {
+        let mut last = lock(&last);
+        if last.elapsed() < Duration::from_millis(500) {
+            return;
+        }
+        *last = Instant::now();
+        let line = json!({ "event": "progress", "op": op, "subject": subject, "done": done, "total": total });
+        let mut out = std::io::stdout().lock();
+        let _ = writeln!(out, "{line}");
+    })
+}
+
 thread_local! {
     /// The label of the work that the script on this thread is at.
     static CURRENT: RefCell<Option<String>> = const { RefCell::new(None) };
@@ -331,8 +326,12 @@ struct State {
 }
 
 impl Line {
-    fn new(label: &str, begun: Instant, bars: MultiProgress) -> Arc<Line> {
-        Arc::new(Line { label: label.into(), begun, bars, state: Mutex::default() })
+    fn new(label: &str, bars: MultiProgress) -> Arc<Line> {
+        Arc::new(Line { label: label.into(), begun: Instant::now(), bars, state: Mutex::default() })
+    }
+
+    fn progress(self: Arc<Self>, cancel: Cancel) -> Progress {
+        Progress::new(cancel, move |done, total| self.update(done, total))
     }
 
     fn update(&self, done: u64, total: u64) {
