@@ -2,7 +2,7 @@
 
 mod site;
 
-pub use site::small_site;
+use site::small_site;
 
 use super::events::Events;
 use super::gate::{Gate, Setup};
@@ -13,7 +13,7 @@ use super::{Host, engine};
 use crate::bindings::spec::Cancel;
 use crate::config::Config;
 use crate::error::{Error, Result};
-use rhai::{AST, CallFnOptions, Dynamic, Engine, EvalAltResult, Scope};
+use rhai::{CallFnOptions, Dynamic, Engine, EvalAltResult, Scope};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -116,12 +116,13 @@ fn on_large_stack<T: Send>(f: impl FnOnce() -> T + Send) -> Result<T> {
 /// Runs one test; what went wrong, with what it said before.
 fn one(config: &Config, source: &Source, name: &str) -> Option<String> {
     let events = Arc::new(Events::keeping());
-    let (engine, ast) = match prepare(config, source, &events) {
-        Ok(prepared) => prepared,
+    let engine = match in_small_site(config, source, &events) {
+        Ok(engine) => engine,
         Err(e) => return Some(e.to_string()),
     };
     let call = CallFnOptions::new().eval_ast(true);
-    let called = engine.call_fn_with_options::<Dynamic>(call, &mut Scope::new(), &ast, name, ());
+    let called = engine::compile(&engine, source)
+        .and_then(|ast| engine.call_fn_with_options::<Dynamic>(call, &mut Scope::new(), &ast, name, ()));
     match called {
         Ok(_) => None,
         Err(e) if matches!(e.unwrap_inner(), EvalAltResult::Exit(..)) => None,
@@ -132,7 +133,8 @@ fn one(config: &Config, source: &Source, name: &str) -> Option<String> {
     }
 }
 
-fn prepare(config: &Config, source: &Source, events: &Arc<Events>) -> Result<(Engine, AST)> {
+/// The engine of a run on a small site of its own, where all questions are answered with yes.
+pub fn in_small_site(config: &Config, source: &Source, events: &Arc<Events>) -> Result<Engine> {
     let cancel = Cancel::default();
     let setup = Setup {
         state: Config::state_dir(),
@@ -143,7 +145,7 @@ fn prepare(config: &Config, source: &Source, events: &Arc<Events>) -> Result<(En
     };
     let rights = Rights::new(false, &[], &[], &config.rights.protected)?;
     let gate = Gate::new(Arc::new(small_site()?), setup, rights, true, events.clone(), cancel.clone())?;
-    let host = Arc::new(Host {
+    Ok(engine::build(&Arc::new(Host {
         config: config.clone(),
         gate,
         events: events.clone(),
@@ -152,8 +154,5 @@ fn prepare(config: &Config, source: &Source, events: &Arc<Events>) -> Result<(En
         args: vec![],
         jobs: None,
         finished: Mutex::new(false),
-    });
-    let engine = engine::build(&host);
-    let ast = engine::compile(&engine, source).map_err(|e| report::failure(&e, &source.name, Some(&engine)).error)?;
-    Ok((engine, ast))
+    })))
 }

@@ -1,44 +1,19 @@
 //! The docs that scripts' authors see are complete, and true: each example runs in a model of a small site.
 
 use super::*;
-use crate::bindings::spec::Cancel;
 use crate::config::Config;
 use crate::host::events::{Events, Verbosity};
-use crate::host::gate::{Gate, Setup};
-use crate::host::rights::Rights;
 use crate::host::scripts::Source;
-use crate::host::testing::small_site;
-use crate::host::{Host, engine, report};
+use crate::host::testing::in_small_site;
+use crate::host::{engine, report};
 use rhai::{Dynamic, Map, Scope};
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 fn run(code: &str) -> Result<Dynamic, String> {
-    let state = tempfile::tempdir().expect("a directory");
     let events = Arc::new(Events::new(false, Verbosity::Quiet, false, false));
-    let cancel = Cancel::default();
-    let setup = Setup {
-        state: state.path().into(),
-        script: "example".into(),
-        argv: vec![],
-        ceph_conf: None,
-        ceph_id: "admin".into(),
-    };
-    let rights = Rights::new(false, &[], &[], &[]).expect("rights");
-    let gate = Gate::new(Arc::new(small_site().expect("a site")), setup, rights, true, events.clone(), cancel.clone())
-        .expect("gate");
-    let host = Arc::new(Host {
-        config: Config::default(),
-        gate,
-        events,
-        cancel,
-        script: "example".into(),
-        args: vec![],
-        jobs: None,
-        finished: Mutex::new(false),
-    });
-    let engine = engine::build(&host);
     let source = Source { name: "example".into(), text: code.into(), dir: None };
+    let engine = in_small_site(&Config::default(), &source, &events).expect("a site");
     let said =
         |e: &rhai::EvalAltResult| report::render(&report::failure(e, "example", Some(&engine)), Some(code), false);
     let ast = engine::compile(&engine, &source).map_err(|e| said(&e))?;
