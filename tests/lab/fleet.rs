@@ -1,11 +1,16 @@
 //! Many VMs at once: rows of the inventory, one of which fails.
 
-use crate::site::{POOL, site};
+use crate::site::{POOL, Site, site};
+
+/// Its tests share one: it takes seconds to make.
+fn small_template(site: &Site) {
+    site.sh("virsh dominfo z-small >/dev/null 2>&1 || lab/template-small z-small");
+}
 
 #[test]
 fn the_rows_that_match_and_are_not_there_yet() {
     let Some(site) = site() else { return };
-    site.sh("virsh dominfo z-small >/dev/null 2>&1 || lab/template-small z-small");
+    small_template(&site);
     let before = site.state();
     site.sh(&format!("rbd create -s 1M {POOL}/z-k8s-m-2"));
     let all = ["--yes", "clone.rhai", "--from", "z-small", "--all", "z-k8s-m-*"];
@@ -30,7 +35,7 @@ fn the_rows_that_match_and_are_not_there_yet() {
 #[test]
 fn one_that_fails_takes_nothing_of_the_others_with_it() {
     let Some(site) = site() else { return };
-    site.sh("virsh dominfo z-small >/dev/null 2>&1 || lab/template-small z-small");
+    small_template(&site);
     let before = site.state();
     let vms = ["z-k8s-n-4", "z-k8s-n-5", "z-k8s-n-6"];
     let mut fleet = vec!["--jobs", "1", "clone.rhai", "--from", "z-small"];
@@ -66,7 +71,7 @@ fn one_that_fails_takes_nothing_of_the_others_with_it() {
 #[test]
 fn bound_to_the_cpus_of_its_row() {
     let Some(site) = site() else { return };
-    site.sh("virsh dominfo z-small >/dev/null 2>&1 || lab/template-small z-small");
+    small_template(&site);
     let before = site.state();
     let dir = tempfile::tempdir().expect("a directory");
     let (rows, config) = (dir.path().join("rows.csv"), dir.path().join("zs.toml"));
