@@ -1,0 +1,54 @@
+//! `zs recover`.
+
+use super::{Cli, live, settings};
+use crate::bindings::World;
+use crate::bindings::spec::Cancel;
+use crate::config::Config;
+use crate::error::{Kind, Result};
+use crate::host::events::Events;
+use crate::host::journal::Line;
+use crate::host::recover;
+use std::sync::Arc;
+
+pub fn recover_all(cli: &Cli, events: &Arc<Events>) -> Result<u8> {
+    let config = Config::load(cli.config.as_deref())?;
+    let base = settings(cli, &config);
+    let open = |lines: &[Line]| -> Result<Arc<dyn World>> {
+        let mut settings = base.clone();
+        for line in lines {
+            match line {
+                // A run made by pool.rhai as admin is undone as admin.
+                Line::Run { ceph_id, ceph_conf, .. } => {
+                    if cli.ceph_id.is_none() {
+                        settings.ceph_id.clone_from(ceph_id);
+                    }
+                    if cli.ceph_conf.is_none() && ceph_conf.is_some() {
+                        settings.ceph_conf.clone_from(ceph_conf);
+                    }
+                }
+                Line::Hypervisor { uri, .. } if cli.connect.is_none() => settings.libvirt_uri = Some(uri.clone()),
+                _ => {}
+            }
+        }
+        Ok(Arc::new(live(settings, events, &Cancel::default())))
+    };
+    let (runs, error) = recover::recover(&Config::state_dir(), events, open)?;
+    let mut left = false;
+    for r in &runs {
+        events.log("info", &format!("run {} ({}): {} operations taken back", r.run, r.script, r.undone));
+        for (what, command) in &r.left {
+            left = true;
+            events.log("error", &format!("left behind: {what}\n  {command}"));
+        }
+    }
+    if runs.is_empty() && error.is_none() {
+        events.log("info", "nothing to recover");
+    } else if !left && error.is_none() {
+        events.log("info", "left behind: nothing");
+    }
+    events.result(serde_json::to_value(&runs).unwrap_or_default());
+    if let Some(e) = error {
+        return Err(e);
+    }
+    Ok(if left { Kind::Failed.exit_code() } else { 0 })
+}

@@ -1,0 +1,176 @@
+//! The run of one script, with its signals.
+
+use super::{Cli, live, settings};
+use crate::bindings::spec::Cancel;
+use crate::bindings::{Site, World};
+use crate::config::Config;
+use crate::error::{Error, Result};
+use crate::host::events::Events;
+use crate::host::gate::{Gate, Setup};
+use crate::host::report::{self, Failure};
+use crate::host::rights::Rights;
+use crate::host::scripts::Source;
+use crate::host::{Host, engine, values};
+use clap::CommandFactory;
+use rhai::{Dynamic, EvalAltResult, FnPtr, Scope};
+use std::sync::{Arc, Mutex};
+
+use super::signals::with_signals;
+
+/// Runs one script: on a thread with a large stack, while this one minds signals.
+pub fn run(cli: &Cli, events: &Arc<Events>, source: Source, args: Vec<String>, is_eval: bool) -> Result<u8> {
+    if let Some(word) = misplaced(&source.text, &args) {
+        return Err(Error::invalid(format!("belongs before the script's name: zs {word} {} …", source.name))
+            .subject(word)
+            .usage());
+    }
+    let config = Config::load(cli.config.as_deref())?;
+    let cancel = Cancel::default();
+    let mut settings = settings(cli, &config);
+    if let (None, Some(id)) = (&cli.ceph_id, source.ceph_id()) {
+        settings.ceph_id = id.into();
+    }
+    let rights = Rights::new(cli.read_only, &cli.allow, &cli.deny, &config.rights.protected)?;
+    let setup = Setup {
+        state: Config::state_dir(),
+        script: source.name.clone(),
+        argv: args.clone(),
+        // `zs recover` may be run elsewhere.
+        ceph_conf: settings.ceph_conf.as_ref().map(|c| std::path::absolute(c).unwrap_or_else(|_| c.clone())),
+        ceph_id: settings.ceph_id.clone(),
+    };
+    let live = live(settings, events, &cancel);
+    let world: Arc<dyn World> = if cli.dry_run { Arc::new(Site::over(Arc::new(live))) } else { Arc::new(live) };
+    let gate = Gate::new(world, setup, rights, cli.yes, events.clone(), cancel.clone())?;
+    let host = Arc::new(Host {
+        config,
+        gate,
+        events: events.clone(),
+        cancel: cancel.clone(),
+        script: source.name.clone(),
+        args,
+        jobs: cli.jobs,
+        finished: Mutex::new(false),
+    });
+    let verbose = cli.verbose;
+    with_signals(&cancel, events, move || run_script(&host, &source, is_eval, verbose))
+}
+
+/// zs' own options that would silently do nothing after the script's name, unless the script declares them.
+fn misplaced<'a>(script: &str, args: &'a [String]) -> Option<&'a str> {
+    const OURS: [&str; 3] = ["-n", "--dry-run", "--read-only"];
+    let before_dashes = args.iter().take_while(|a| *a != "--");
+    let mut ours = before_dashes.map(String::as_str).filter(|a| OURS.contains(a)).peekable();
+    ours.peek()?;
+    // As the declaration may be written: with blanks or none, keys and values in quotes of any kind.
+    let bare: String = script.chars().filter(|c| !c.is_whitespace() && !matches!(c, '"' | '`')).collect();
+    let declares = |key: &str, name: &str| {
+        let text = format!("{key}:{name}");
+        bare.match_indices(&text).any(|(at, _)| bare[at + text.len()..].starts_with([',', '}']))
+    };
+    ours.find(|a| {
+        let name = a.trim_start_matches('-');
+        !declares("name", name) && !declares("short", name)
+    })
+}
+
+fn run_script(host: &Arc<Host>, source: &Source, is_eval: bool, verbose: bool) -> u8 {
+    let engine = engine::build(host);
+    let ast = match engine::compile(&engine, source) {
+        Ok(ast) => ast,
+        Err(e) => return fail(host, source, &e, Some(&engine), verbose, true),
+    };
+    let last = Mutex::new(None::<Box<EvalAltResult>>);
+    let later = |f: &FnPtr| {
+        f.call::<Dynamic>(&engine, &ast, ()).map(|_| ()).map_err(|e| report::failure(&e, &source.name, None).error)
+    };
+    let result = host.gate.run(&later, || {
+        engine.eval_ast_with_scope::<Dynamic>(&mut Scope::new(), &ast).map_err(|e| {
+            let error = report::failure(&e, &source.name, Some(&engine)).error;
+            *crate::host::gate::lock(&last) = Some(e);
+            error
+        })
+    });
+    match result {
+        Ok(value) => {
+            host.events.result(values::to_json(&value));
+            if !host.events.json && !value.is_unit() && is_eval {
+                host.events.out(&crate::render::value(&value));
+            }
+            for (what, command) in host.gate.left() {
+                host.events.log("error", &format!("left behind: {what}\n  {command}"));
+            }
+            0
+        }
+        Err(_) if *crate::host::gate::lock(&host.finished) => 0,
+        Err(error) => match crate::host::gate::lock(&last).take() {
+            Some(e) => fail(host, source, &e, Some(&engine), verbose, is_eval),
+            None => {
+                let failure = Failure { error, places: vec![], raised: true };
+                finish(host, &failure, source, verbose, is_eval)
+            }
+        },
+    }
+}
+
+fn fail(
+    host: &Host,
+    source: &Source,
+    e: &EvalAltResult,
+    engine: Option<&rhai::Engine>,
+    verbose: bool,
+    is_eval: bool,
+) -> u8 {
+    let mut failure = report::failure(e, &source.name, engine);
+    let word = failure.error.subject.clone();
+    if failure.error.usage && is_own_option(&word) {
+        failure.error.hint =
+            Some(format!("{word} is zs' own and stands before the script: zs {word} {} …", source.name));
+    }
+    finish(host, &failure, source, verbose, is_eval)
+}
+
+fn is_own_option(word: &str) -> bool {
+    let command = Cli::command();
+    command.get_arguments().any(|a| {
+        let long = word.strip_prefix("--").is_some_and(|w| a.get_long() == Some(w));
+        let short = word.strip_prefix('-').is_some_and(|w| a.get_short().is_some_and(|s| w == s.to_string()));
+        long || short
+    })
+}
+
+fn finish(host: &Host, failure: &Failure, source: &Source, verbose: bool, is_eval: bool) -> u8 {
+    let left = host.gate.left();
+    let mut text = report::render(failure, Some(&source.text), verbose);
+    let code = failure.error.exit_code();
+    // A slip in an expression has nothing to do with the site; a call that was refused before it began has.
+    let is_slip = code == 2 || is_eval && failure.error.op.is_empty();
+    if !host.gate.planning() && (host.gate.operations() > 0 || !is_slip) {
+        if left.is_empty() {
+            text.push_str("left behind: nothing\n");
+        } else {
+            text.push_str("left behind:\n");
+            left.iter().for_each(|(what, command)| text.push_str(&format!("  {what}\n    {command}\n")));
+        }
+    }
+    host.events.error(&failure.error, &text, &left);
+    code
+}
+
+#[cfg(test)]
+mod tests {
+    use super::misplaced;
+
+    #[test]
+    fn options_in_the_wrong_place() {
+        let args = |list: &[&str]| list.iter().map(|s| s.to_string()).collect::<Vec<_>>();
+        assert_eq!(misplaced("", &args(&["a", "-n"])), Some("-n"));
+        assert_eq!(misplaced("", &args(&["a", "--", "-n"])), None);
+        for declared in ["#{ name: \"dry-run\", help: \"\" }", "#{name:`dry-run`}", "#{ \"name\" : \"dry-run\" }"] {
+            assert_eq!(misplaced(declared, &args(&["--dry-run"])), None, "{declared}");
+            assert_eq!(misplaced(declared, &args(&["--dry-run", "--read-only"])), Some("--read-only"));
+        }
+        assert_eq!(misplaced("#{ short: \"n\" }", &args(&["-n"])), None);
+        assert_eq!(misplaced("#{ name: \"nnn\" }", &args(&["-n"])), Some("-n"));
+    }
+}
