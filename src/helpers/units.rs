@@ -93,6 +93,11 @@ pub fn opt_size<'de, D: Deserializer<'de>>(d: D) -> std::result::Result<Option<u
     }
 }
 
+/// As [`opt_size`], for a size that is there.
+pub fn size<'de, D: Deserializer<'de>>(d: D) -> std::result::Result<u64, D::Error> {
+    opt_size(d).map(Option::unwrap_or_default)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -190,7 +190,8 @@ pub struct UndefineOpts {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct VolumeOpts {
-    /// Bytes set aside at once; 0 is thin.
+    /// What is set aside at once, in bytes or as "7G"; 0 is thin.
+    #[serde(deserialize_with = "crate::helpers::units::size")]
     pub allocation: u64,
     /// `raw`, `qcow2`, …; the pool's default when not given.
     pub format: Option<String>,

@@ -145,7 +145,11 @@ pub fn take_back(open: &Open, world: &dyn World, before: &Path, events: &Events,
             TakenBack::Line(Box::new(Line::Undone { seq: *seq, said }))
         }
         Ok(Outcome::Gone) => TakenBack::Line(Box::new(Line::Undone { seq: *seq, said: "nothing to do".into() })),
-        Ok(Outcome::Kept(what)) => TakenBack::Line(Box::new(Line::Undone { seq: *seq, said: format!("kept: {what}") })),
+        Ok(Outcome::Kept(what)) => {
+            let said = format!("kept: {what}");
+            notice(&said);
+            TakenBack::Line(Box::new(Line::Undone { seq: *seq, said }))
+        }
         Ok(Outcome::Left { what, command }) => {
             let what = match undo {
                 Undo::Impossible { .. } if *unknown => format!("{} {} may have been done", op.op, op.subject),

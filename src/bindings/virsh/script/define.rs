@@ -130,14 +130,19 @@ pub mod functions {
         undone.raise(OP)
     }
 
-    /// Switches the start with the host on or off.
+    #[rhai_fn(name = "autostart", pure, return_raw)]
+    pub fn autostart_on(virsh: &mut Virsh, domain: &str) -> RhaiResultOf<()> {
+        autostart(virsh, domain, true)
+    }
+
+    /// Switches the start with the host on, or off when `on` is false.
     ///
     /// # Errors
     /// `not_found`.
     /// # Example
     /// ```rhai
     /// virsh.define("<domain type='qemu'><name>d9</name><memory>65536</memory><os><type>hvm</type></os></domain>");
-    /// virsh.autostart("d9", true)
+    /// virsh.autostart("d9")
     /// ```
     /// Implements: virDomainSetAutostart (virsh autostart)
     #[rhai_fn(name = "autostart", pure, return_raw)]

@@ -244,14 +244,19 @@ pub mod functions {
         switch(virsh, Op::destroy(OP, &info.name), &info, false, |w, uuid| w.net_destroy(uuid)).raise(OP)
     }
 
-    /// Switches the start of a network with the host on or off.
+    #[rhai_fn(name = "net_autostart", pure, return_raw)]
+    pub fn net_autostart_on(virsh: &mut Virsh, network: &str) -> RhaiResultOf<()> {
+        net_autostart(virsh, network, true)
+    }
+
+    /// Switches the start of a network with the host on, or off when `on` is false.
     ///
     /// # Errors
     /// `not_found`; `invalid` for one that is transient.
     /// # Example
     /// ```rhai
     /// virsh.net_define("<network><name>n7</name><forward mode='bridge'/><bridge name='br0'/></network>");
-    /// virsh.net_autostart("n7", true);
+    /// virsh.net_autostart("n7");
     /// virsh.net_info("n7").autostart == true
     /// ```
     /// Implements: virNetworkSetAutostart (virsh net-autostart)

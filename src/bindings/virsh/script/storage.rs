@@ -188,13 +188,18 @@ pub mod functions {
         virsh.0.change_plain(op, undo, |w, _| w.pool_refresh(storage_pool)).raise(OP)
     }
 
-    /// Switches the start of a storage pool with the host on or off.
+    #[rhai_fn(name = "pool_autostart", pure, return_raw)]
+    pub fn pool_autostart_on(virsh: &mut Virsh, storage_pool: &str) -> RhaiResultOf<()> {
+        pool_autostart(virsh, storage_pool, true)
+    }
+
+    /// Switches the start of a storage pool with the host on, or off when `on` is false.
     ///
     /// # Errors
     /// `not_found`.
     /// # Example
     /// ```rhai
-    /// virsh.pool_autostart("images_rbd", true)
+    /// virsh.pool_autostart("images_rbd")
     /// ```
     /// Implements: virStoragePoolSetAutostart (virsh pool-autostart)
     #[rhai_fn(name = "pool_autostart", pure, return_raw)]
@@ -219,7 +224,7 @@ pub mod functions {
     /// Makes a volume. "7GB" is decimal, as in virsh. In an RBD pool the volume is an image and stays thin.
     ///
     /// # Options
-    /// - allocation: bytes set aside at once
+    /// - allocation: what is set aside at once, in bytes or as "7G"
     /// - format: "raw", "qcow2", …
     /// # Returns
     /// A map as of `virsh.vol_list`.
@@ -227,7 +232,7 @@ pub mod functions {
     /// `exists`; `not_found`.
     /// # Example
     /// ```rhai
-    /// virsh.vol_create_as("images_rbd", "v1", "7GB").capacity
+    /// virsh.vol_create_as("images_rbd", "v1", "7GB", #{ allocation: "7GB", format: "raw" }).capacity
     /// ```
     /// Implements: virStorageVolCreateXML (virsh vol-create-as)
     #[rhai_fn(name = "vol_create_as", pure, return_raw)]
