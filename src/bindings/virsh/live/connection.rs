@@ -148,10 +148,25 @@ fn refused(e: &virt::error::Error, uri: &str) -> Error {
             .code(told.code.unwrap_or_default())
             .hint("who uses qemu:///system is root or in the group `libvirt`");
     }
-    Error::unreachable(told.message)
-        .subject(uri)
-        .code(told.code.unwrap_or_default())
-        .hint("is libvirtd running there (`systemctl status libvirtd`)? Another host: `--connect URI`")
+    let hint = hint(uri, &told.message);
+    Error::unreachable(told.message).subject(uri).code(told.code.unwrap_or_default()).hint(hint)
+}
+
+/// What to do about a hypervisor that cannot be reached: over ssh, ssh itself is tried first.
+fn hint(uri: &str, message: &str) -> String {
+    let there = uri.split_once("+ssh://").map(|(_, rest)| rest.split('/').next().unwrap_or(rest));
+    let Some(there) = there else {
+        return "is libvirtd running there (`systemctl status libvirtd`)? Another host: `--connect URI`".into();
+    };
+    let ssh = match there.rsplit_once(':').filter(|(_, port)| port.bytes().all(|b| b.is_ascii_digit())) {
+        Some((host, port)) => format!("ssh -p {port} {host}"),
+        None => format!("ssh {there}"),
+    };
+    if message.contains("nc: ") {
+        return "with socket= in the URI libvirt needs netcat there; without it, virt-ssh-helper of libvirt-daemon"
+            .into();
+    }
+    format!("this has to work without a question: `{ssh} virsh list`")
 }
 
 /// libvirt's own error printing off, and its event loop on a thread: without the loop nobody notices that libvirtd
@@ -175,5 +190,23 @@ fn prepare() {
 fn look_around() {
     while virt::event::event_run_default_impl().is_ok() {
         std::thread::sleep(BETWEEN_ROUNDS);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::hint;
+
+    #[test]
+    fn hints_name_what_to_try() {
+        for (uri, message, want) in [
+            ("qemu:///system", "No such file", "systemctl"),
+            ("qemu+ssh://root@h:2222/system", "Host key verification failed.", "`ssh -p 2222 root@h virsh list`"),
+            ("qemu+ssh://h/system?x=1", "Connection refused", "`ssh h virsh list`"),
+            ("qemu+ssh://[fd00::1]/system", "Connection refused", "`ssh [fd00::1] virsh list`"),
+            ("qemu+ssh://h/system?socket=/s", "sh: 1: nc: not found", "netcat"),
+        ] {
+            assert!(hint(uri, message).contains(want), "{uri}: {}", hint(uri, message));
+        }
     }
 }
