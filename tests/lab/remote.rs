@@ -5,10 +5,8 @@ use crate::site::site;
 /// With a ~/.ssh and a /run/libvirt of its own: nothing of the machine's is seen or changed.
 const SCRIPT: &str = r#"
     set -euo pipefail
-    new=()
-    for dir in /root/.ssh /run/libvirt; do
-        [ -d $dir ] || { mkdir -p $dir; new+=($dir); }
-    done
+    made=$([ -d /root/.ssh ] || echo yes)
+    mkdir -p /root/.ssh
     mount -t tmpfs -o mode=700 none /root/.ssh
     mount --bind "$LAB_DIR/libvirt/run" /run/libvirt
     cd /root/.ssh
@@ -18,7 +16,8 @@ const SCRIPT: &str = r#"
     port=$(python3 -c "import socket; s = socket.socket(); s.bind((\"127.0.0.1\", 0)); print(s.getsockname()[1])")
     dropbear -F -r host -p 127.0.0.1:$port -P pid 2>/dev/null &
     server=$!
-    trap 'kill $server; cd /; umount -l /root/.ssh /run/libvirt; [ ${#new[@]} = 0 ] || find "${new[@]}" -type d -empty -delete' EXIT
+    # /run/libvirt stays: it is the lab's mount point, and rmdir would take the mounts of every lab away.
+    trap 'kill $server; cd /; umount -l /root/.ssh; [ -z "$made" ] || rmdir /root/.ssh' EXIT
     for _ in $(seq 50); do ssh-keyscan -p $port 127.0.0.1 2>/dev/null >seen; [ ! -s seen ] || break; sleep 0.1; done
     uri=qemu+ssh://root@127.0.0.1:$port/system
 
