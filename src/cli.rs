@@ -16,9 +16,11 @@ use std::sync::Arc;
 
 mod check;
 mod doc;
+mod history;
 mod recover;
 mod run;
 mod signals;
+mod undo;
 
 use signals::stopping;
 
@@ -38,10 +40,10 @@ struct Cli {
     #[arg(short = 'e', value_name = "CODE", allow_hyphen_values = true)]
     eval: Option<String>,
     /// Show what the script would do; change nothing
-    #[arg(short = 'n', long)]
+    #[arg(short = 'n', long, global = true)]
     dry_run: bool,
     /// Newline-delimited JSON events on stdout
-    #[arg(long)]
+    #[arg(long, global = true)]
     json: bool,
     /// The configuration file
     #[arg(long, value_name = "FILE")]
@@ -68,7 +70,7 @@ struct Cli {
     #[arg(long)]
     read_only: bool,
     /// Answer yes to all questions
-    #[arg(short, long)]
+    #[arg(short, long, global = true)]
     yes: bool,
     /// Say more
     #[arg(short, long)]
@@ -99,6 +101,25 @@ enum Command {
         /// Only tests whose name contains this
         #[arg(long, value_name = "TEXT")]
         only: Option<String>,
+    },
+    /// Lists what ran and changed something, newest first
+    History {
+        /// Only the last N
+        #[arg(long, value_name = "N")]
+        limit: Option<usize>,
+    },
+    /// Shows each operation of a run
+    Show {
+        /// Its id, or how that begins, or `last`
+        run: String,
+    },
+    /// Takes a finished run back: shows how, with what has changed since, and asks
+    Undo {
+        /// Its id, or how that begins, or `last`
+        run: String,
+        /// Undo what was started, or written to, since: the VM, the image, the file
+        #[arg(long, value_name = "NAME")]
+        force: Vec<String>,
     },
     /// Takes back what killed runs left
     Recover,
@@ -133,7 +154,7 @@ pub fn main() -> u8 {
         _ => Verbosity::Normal,
     };
     // What waits for nobody's answer, or for its standard input, ends as any program does.
-    if cli.eval.is_none() && !matches!(cli.command, Some(Command::Other(_))) {
+    if cli.eval.is_none() && !matches!(cli.command, Some(Command::Other(_) | Command::Undo { .. })) {
         let _ = stopping().thread_unblock();
     }
     let stdin_is_script = cli.eval.is_none() && cli.command.is_none();
@@ -173,6 +194,9 @@ fn dispatch(cli: &Cli, events: &Arc<Events>) -> Result<u8> {
         Some(Command::Test { paths, only }) => {
             testing::run(&Config::load(cli.config.as_deref())?, paths, only.as_deref().unwrap_or_default(), events)
         }
+        Some(Command::History { limit }) => history::history(events, *limit),
+        Some(Command::Show { run }) => history::show(events, run),
+        Some(Command::Undo { run, force }) => undo::undo(cli, events, run, force),
         Some(Command::Recover) => recover::recover_all(cli, events),
         Some(Command::Other(words)) => {
             let (name, args) = words.split_first().ok_or_else(|| Error::invalid("nothing to run").usage())?;

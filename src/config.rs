@@ -1,6 +1,7 @@
 //! `zs.toml`: where the site is, and what its scripts read as `site.…`.
 
 use crate::error::{Error, Result, nearest};
+use crate::host::journal::Rotation;
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 
@@ -12,6 +13,7 @@ pub struct Config {
     pub guestfs: Guestfs,
     pub scripts: Scripts,
     pub rights: Rights,
+    pub journal: Rotation,
     /// Free: what a site's scripts need. Relative `inventory` is meant from the file's own directory.
     pub site: toml::Table,
     /// The file this was read from.

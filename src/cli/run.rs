@@ -38,6 +38,8 @@ pub fn run(cli: &Cli, events: &Arc<Events>, source: Source, args: Vec<String>, i
         // `zs recover` may be run elsewhere.
         ceph_conf: settings.ceph_conf.as_ref().map(|c| std::path::absolute(c).unwrap_or_else(|_| c.clone())),
         ceph_id: settings.ceph_id.clone(),
+        undoes: None,
+        rotation: config.journal,
     };
     let live = live(settings, events, &cancel);
     let world: Arc<dyn World> = if cli.dry_run { Arc::new(Site::over(Arc::new(live))) } else { Arc::new(live) };

@@ -114,11 +114,16 @@ impl Events {
         if self.json {
             self.event("plan", json!({ "op": op.op, "subject": op.subject, "detail": op.detail }));
         } else {
-            self.out(&self.op_line(op));
-            for (key, value) in &op.detail {
-                if let (true, Some(text)) = (key.contains("diff"), value.as_str()) {
-                    text.lines().for_each(|l| self.out(&self.diff_line(l)));
-                }
+            self.operation(op);
+        }
+    }
+
+    /// One operation as a person reads it: its line, and the differences that it makes.
+    pub fn operation(&self, op: &Op) {
+        self.out(&self.op_line(op));
+        for (key, value) in &op.detail {
+            if let (true, Some(text)) = (key.contains("diff"), value.as_str()) {
+                text.lines().for_each(|l| self.out(&self.diff_line(l)));
             }
         }
     }

@@ -11,7 +11,7 @@ pub use frames::{current_frame, in_frame};
 
 use super::events::Events;
 use super::fault::Faults;
-use super::journal::{Journal, Line, Open};
+use super::journal::{Journal, Line, Open, Rotation};
 use super::op::{Effect, Op};
 use super::rights::Rights;
 use super::undo::Undo;
@@ -61,12 +61,16 @@ impl Step<'_> {
 }
 
 /// How the run meets its journal.
+#[derive(Clone)]
 pub struct Setup {
     pub state: PathBuf,
     pub script: String,
     pub argv: Vec<String>,
     pub ceph_conf: Option<PathBuf>,
     pub ceph_id: String,
+    /// The run that this one takes back.
+    pub undoes: Option<String>,
+    pub rotation: Rotation,
 }
 
 /// A guest that this run has open for writing.

@@ -1,5 +1,9 @@
 //! One append-only file per run: what was intended, learned and done, written ahead and synced.
 
+pub mod rotation;
+
+pub use rotation::{Rotation, is_finished};
+
 use super::op::Op;
 use super::undo::Undo;
 use crate::error::{Error, Result};
@@ -22,6 +26,9 @@ pub enum Line {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         ceph_conf: Option<PathBuf>,
         ceph_id: String,
+        /// The run that this one takes back.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        undoes: Option<String>,
     },
     /// Recovery acts on this very cluster and this very hypervisor, or not at all.
     Cluster {
@@ -68,6 +75,8 @@ pub enum Line {
     /// The operations of this frame are final, whatever becomes of the run.
     Commit {
         frame: u64,
+        #[serde(default)]
+        time: String,
     },
     /// This frame ended well; its operations now belong to `into`.
     Merge {
@@ -77,6 +86,11 @@ pub enum Line {
     End {
         ok: bool,
         ms: u64,
+        #[serde(default)]
+        time: String,
+        /// Written by `zs recover`.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        recovered: bool,
     },
 }
 
@@ -147,6 +161,17 @@ impl Journal {
             .map_err(|e| unwritable(e, &path))?;
         f.write_all(content).and_then(|()| f.sync_all()).map_err(|e| unwritable(e, &path))?;
         Ok(name.into())
+    }
+}
+
+/// Takes the lock of a run's journal; `None` while somebody else has it: the run itself, or who recovers it.
+pub fn hold(state: &Path, id: &str) -> Result<Option<File>> {
+    let path = runs_dir(state).join(format!("{id}.jsonl"));
+    let file = File::open(&path).map_err(|e| Error::from(e).op("journal").subject(path.display()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(std::fs::TryLockError::WouldBlock) => Ok(None),
+        Err(std::fs::TryLockError::Error(e)) => Err(Error::from(e).op("journal").subject(path.display())),
     }
 }
 
@@ -253,7 +278,7 @@ pub fn open_operations(lines: &[Line]) -> Vec<Open> {
                     || !matches!(o.undo, Undo::Impossible { .. } | Undo::Keep { .. })
             }),
             Line::Stuck { seq } => open.iter_mut().filter(|(_, o)| o.seq == *seq).for_each(|(f, _)| *f = NO_FRAME),
-            Line::Commit { frame } => open.retain(|(f, _)| f != frame),
+            Line::Commit { frame, .. } => open.retain(|(f, _)| f != frame),
             Line::Merge { frame, into } => {
                 open.iter_mut().filter(|(f, _)| f == frame).for_each(|(f, _)| *f = *into);
             }
@@ -289,6 +314,7 @@ mod tests {
             Undo::RenameImage { now: image.clone(), was: image.sibling("w"), id: "i".into() },
             Undo::RenameSnap { now: image.at("s"), was: "w".into(), image_id: "i".into(), snap_id: 7 },
             Undo::RestoreTrash { image: image.clone(), id: "i".into() },
+            Undo::MoveToTrash { image: image.clone(), id: "i".into(), expires: "e".into() },
             Undo::SetMeta { image: image.clone(), image_id: "i".into(), key: "k".into(), was: None },
             Undo::Undefine { name: "n".into(), uuid: "u".into() },
             Undo::Redefine { name: "n".into(), uuid: "u".into(), before: "b".into() },
@@ -334,11 +360,11 @@ mod tests {
     fn a_torn_line_is_none_and_a_strange_one_an_error() {
         let dir = tempfile::tempdir().expect("a directory");
         let mut j = Journal::create(dir.path(), "r").expect("a journal");
-        j.write(&Line::Commit { frame: 1 }, false).expect("written");
+        j.write(&Line::Commit { frame: 1, time: String::new() }, false).expect("written");
         j.file.write_all(b"{\"line\":\"commit\",\"fra").expect("torn");
         drop(j);
         let mut j = Journal::reopen(dir.path(), "r").expect("reopened").expect("dead");
-        j.write(&Line::End { ok: false, ms: 0 }, false).expect("written");
+        j.write(&Line::End { ok: false, ms: 0, time: String::new(), recovered: true }, false).expect("written");
         assert_eq!(read(dir.path(), "r").expect("read").len(), 2);
         j.file.write_all(b"{\"line\":\"of the future\"}\n").expect("strange");
         assert!(read(dir.path(), "r").is_err());
@@ -349,7 +375,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let mut j = Journal::create(dir.path(), "r").expect("a journal");
         j.file.write_all(b"{\"line\":\"undone\",\"seq\":1,\"said\":\"remo").expect("torn");
-        j.write(&Line::Commit { frame: 7 }, false).expect("written");
-        assert!(matches!(read(dir.path(), "r").expect("read")[..], [Line::Commit { frame: 7 }]));
+        j.write(&Line::Commit { frame: 7, time: String::new() }, false).expect("written");
+        assert!(matches!(read(dir.path(), "r").expect("read")[..], [Line::Commit { frame: 7, .. }]));
     }
 }

@@ -1,8 +1,8 @@
 //! `zs recover`: takes back what runs left that were killed, from their journals.
 
 use super::events::Events;
-use super::gate::{TakenBack, is_off_before, take_back};
-use super::journal::{self, Journal, Line};
+use super::gate::{TakenBack, is_off_before, now, take_back};
+use super::journal::{self, Journal, Line, is_finished};
 use crate::bindings::World;
 use crate::error::{Error, Result};
 use std::path::Path;
@@ -48,11 +48,6 @@ pub fn recover(
     Ok((all, first_error))
 }
 
-/// Whether there is nothing to do for a run that has written these lines.
-fn is_finished(lines: &[Line]) -> bool {
-    lines.iter().any(|l| matches!(l, Line::End { .. })) && journal::open_operations(lines).is_empty()
-}
-
 /// Takes back what is urgent of a dead run.
 fn thaw(state: &Path, id: &str, events: &Events, open: &impl Fn(&[Line]) -> Result<Arc<dyn World>>) -> Result<()> {
     let urgent = |lines: &[Line]| -> Vec<_> {
@@ -68,7 +63,7 @@ fn thaw(state: &Path, id: &str, events: &Events, open: &impl Fn(&[Line]) -> Resu
     let lines = journal::read(state, id)?;
     let operations = urgent(&lines);
     let world = open(&lines)?;
-    same_site(&lines, &*world)?;
+    same_site(&lines, &*world, "recover")?;
     for operation in &operations {
         if let TakenBack::Line(line) = take_back(operation, &*world, &journal.before.clone(), events, false) {
             journal.write(&line, true)?;
@@ -103,7 +98,7 @@ fn one(
             result.script.clone_from(script);
         }
         let world = open(&lines)?;
-        same_site(&lines, &*world)?;
+        same_site(&lines, &*world, "recover")?;
         for (n, operation) in operations.iter().enumerate() {
             if is_off_before(&operation.undo, &operations[n + 1..]) {
                 result.undone += 1;
@@ -122,12 +117,12 @@ fn one(
             }
         }
     }
-    journal.write(&Line::End { ok: false, ms: 0 }, true)?;
+    journal.write(&Line::End { ok: false, ms: 0, time: now(), recovered: true }, true)?;
     Ok(Some(result))
 }
 
 /// A run is undone where it was done: names mean other things on another cluster.
-fn same_site(lines: &[Line], world: &dyn World) -> Result<()> {
+pub fn same_site(lines: &[Line], world: &dyn World, op: &str) -> Result<()> {
     for line in lines {
         let (was, is, what) = match line {
             Line::Cluster { fsid } => (fsid.clone(), world.ceph().fsid()?, "Ceph cluster"),
@@ -136,8 +131,8 @@ fn same_site(lines: &[Line], world: &dyn World) -> Result<()> {
         };
         if was != is {
             return Err(Error::invalid(format!("the run was on {what} {was}, this is {is}"))
-                .op("recover")
-                .hint("run zs recover with the configuration of that site"));
+                .op(op)
+                .hint("run it with the configuration of that site"));
         }
     }
     Ok(())

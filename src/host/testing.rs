@@ -142,6 +142,8 @@ pub fn in_small_site(config: &Config, source: &Source, events: &Arc<Events>) -> 
         argv: vec![],
         ceph_conf: None,
         ceph_id: "admin".into(),
+        undoes: None,
+        rotation: Default::default(),
     };
     let rights = Rights::new(false, &[], &[], &config.rights.protected)?;
     let gate = Gate::new(Arc::new(small_site()?), setup, rights, true, events.clone(), cancel.clone())?;

@@ -100,6 +100,12 @@ pub enum Undo {
         image: ImageSpec,
         id: String,
     },
+    /// The image with this id came out of the trash, where it would have stayed until `expires`.
+    MoveToTrash {
+        image: ImageSpec,
+        id: String,
+        expires: String,
+    },
     SetMeta {
         image: ImageSpec,
         image_id: String,
@@ -329,6 +335,7 @@ pub fn apply(undo: &Undo, world: &dyn World, before: &Before, notice: &dyn Fn(&s
             world.trash_restore(&image.pool, &image.namespace, id, &image.image)?;
             Ok(Outcome::Done(format!("took {image} back out of the trash")))
         }
+        Undo::MoveToTrash { image, id, expires } => images::move_to_trash(world, image, id, expires, notice),
         Undo::SetMeta { image, image_id, key, was } => {
             if !is_image(world, image, image_id)? {
                 return Ok(Outcome::Gone);

@@ -8,6 +8,7 @@ mod clone;
 mod crash;
 mod destroy;
 mod fleet;
+mod history;
 mod hypervisor;
 mod input;
 mod kinds;

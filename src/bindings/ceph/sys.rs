@@ -333,4 +333,12 @@ impl IoCtx {
         check(unsafe { (self.cluster.lib.rados_stat)(self.raw, object.as_ptr(), &mut size, &mut mtime) })?;
         Ok(size)
     }
+
+    /// When an object was last changed: seconds since 1970.
+    pub fn changed(&self, object: &CStr) -> Result<i64> {
+        let (mut size, mut mtime) = (0, 0);
+        // SAFETY: a NUL-terminated name and two places of the right size.
+        check(unsafe { (self.cluster.lib.rados_stat)(self.raw, object.as_ptr(), &mut size, &mut mtime) })?;
+        Ok(mtime)
+    }
 }

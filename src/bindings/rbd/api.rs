@@ -178,6 +178,11 @@ pub trait Read: Send + Sync {
     fn namespaces(&self, pool: &str) -> Result<Vec<String>>;
     /// `rbd info`. `not_found` when there is no such image.
     fn info(&self, image: &ImageSpec) -> Result<Image>;
+    /// When an image was last opened for writing, resized, or got a snapshot or metadata: seconds since 1970, of its
+    /// header object (`rados stat`). `modify_timestamp` comes up to a minute late. `None` where nobody knows.
+    fn touched(&self, _image: &ImageSpec) -> Result<Option<i64>> {
+        Ok(None)
+    }
     fn exists(&self, image: &ImageSpec) -> Result<bool> {
         match self.info(image) {
             Ok(_) => Ok(true),

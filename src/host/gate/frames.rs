@@ -1,6 +1,6 @@
 //! Transactions: which operations belong together, and what becomes of them at the end.
 
-use super::{Gate, lock};
+use super::{Gate, lock, now};
 use crate::bindings::spec::Cancel;
 use crate::error::{Error, Kind, Result};
 use crate::host::journal::{Line, Open};
@@ -117,7 +117,7 @@ impl Gate {
                     self.roll_back(ended.done);
                     return Err(e);
                 }
-                let written = self.write_if_open(&Line::Commit { frame });
+                let written = self.write_if_open(&Line::Commit { frame, time: now() });
                 if let Err(e) = written {
                     self.roll_back(ended.done);
                     return Err(e);
@@ -178,7 +178,7 @@ impl Gate {
     pub fn run<T>(&self, call: &dyn Fn(&FnPtr) -> Result<()>, f: impl FnOnce() -> Result<T, Error>) -> Result<T> {
         let result = self.transaction(true, call, f);
         let ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let _ = self.write_if_open(&Line::End { ok: result.is_ok(), ms });
+        let _ = self.write_if_open(&Line::End { ok: result.is_ok(), ms, time: now(), recovered: false });
         result
     }
 

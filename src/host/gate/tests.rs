@@ -36,6 +36,8 @@ impl Lab {
             argv: vec![],
             ceph_conf: None,
             ceph_id: "admin".into(),
+            undoes: None,
+            rotation: Default::default(),
         };
         let rights = Rights::new(false, &[], &[], &[]).expect("rights");
         let gate = Gate::new(self.site.clone(), setup, rights, true, events.clone(), cancel.clone()).expect("a gate");

@@ -2,7 +2,7 @@
 
 use super::{Gate, lock, now};
 use crate::error::Result;
-use crate::host::journal::{Journal, Line};
+use crate::host::journal::{Journal, Line, rotation};
 use crate::host::op::{ON_HOST, Op};
 
 impl Gate {
@@ -12,6 +12,7 @@ impl Gate {
             return Ok(());
         }
         let mut j = Journal::create(&self.setup.state, &self.run)?;
+        rotation::rotate(&self.setup.state, self.setup.rotation);
         let s = &self.setup;
         j.write(
             &Line::Run {
@@ -27,6 +28,7 @@ impl Gate {
                 version: env!("CARGO_PKG_VERSION").into(),
                 ceph_conf: s.ceph_conf.clone(),
                 ceph_id: s.ceph_id.clone(),
+                undoes: s.undoes.clone(),
             },
             true,
         )?;

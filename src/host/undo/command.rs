@@ -3,6 +3,22 @@
 use super::{Undo, network};
 
 impl Undo {
+    /// What the operation made, by its identity.
+    pub fn made(&self) -> Option<String> {
+        match self.plain() {
+            Undo::RemoveImage { id: Some(id), .. } => Some(format!("image id {id}")),
+            Undo::RemoveSnap { snap_id: Some(id), .. } => Some(format!("snapshot id {id}")),
+            Undo::Undefine { uuid, .. } => Some(format!("domain {uuid}")),
+            Undo::Stop { id: Some(id), .. } => Some(format!("process {id} of the domain")),
+            Undo::Network { uuid, back: network::NetworkBack::Undefine, .. } => Some(format!("network {uuid}")),
+            Undo::RestoreTrash { id, .. } => Some(format!("image id {id} in the trash")),
+            Undo::RemoveHostFile { id: Some(id), .. } | Undo::RemoveFile { id: Some(id), .. } => {
+                Some(format!("{} bytes", id.size))
+            }
+            _ => None,
+        }
+    }
+
     /// What a person would type to do it; `None` where nothing stays.
     pub fn command(&self) -> Option<String> {
         Some(match self {
@@ -15,6 +31,7 @@ impl Undo {
             Undo::RenameImage { now, was, .. } => format!("rbd rename {now} {was}"),
             Undo::RenameSnap { now, was, .. } => format!("rbd snap rename {now} {}", now.image.at(was)),
             Undo::RestoreTrash { image, id } => format!("rbd trash restore --pool {} {id}", image.pool),
+            Undo::MoveToTrash { image, .. } => format!("rbd trash mv {image}"),
             Undo::SetMeta { image, key, was: Some(was), .. } => format!("rbd image-meta set {image} {key} '{was}'"),
             Undo::SetMeta { image, key, was: None, .. } => format!("rbd image-meta remove {image} {key}"),
             Undo::Undefine { name, .. } => format!("virsh undefine --keep-nvram {name}"),

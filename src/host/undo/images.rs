@@ -104,6 +104,24 @@ pub(super) fn remove_image(
     Ok(if removed { Outcome::Done(format!("removed image {image}")) } else { Outcome::Gone })
 }
 
+/// Puts an image back into the trash, for what was left of its time there.
+pub(super) fn move_to_trash(
+    world: &dyn World,
+    image: &ImageSpec,
+    id: &str,
+    expires: &str,
+    notice: &dyn Fn(&str),
+) -> Result<Outcome> {
+    if !is_image(world, image, id)? {
+        return Ok(Outcome::Gone);
+    }
+    wait_for_watchers(world, image, notice)?;
+    let until = expires.parse::<jiff::Timestamp>().map_or(0, |t| t.as_second());
+    let seconds = until - jiff::Timestamp::now().as_second();
+    world.trash_mv(image, Duration::from_secs(u64::try_from(seconds).unwrap_or(0)))?;
+    Ok(Outcome::Done(format!("moved {image} to the trash again")))
+}
+
 pub(super) fn wait_for_watchers(world: &dyn World, image: &ImageSpec, notice: &dyn Fn(&str)) -> Result<()> {
     let start = Instant::now();
     let mut told = false;

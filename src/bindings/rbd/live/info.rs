@@ -1,7 +1,7 @@
 //! What an image is, who hangs on it, who has it open, what lies in it.
 
 use super::lists::time;
-use crate::bindings::ceph::sys::Errno;
+use crate::bindings::ceph::sys::{Errno, cstring};
 use crate::bindings::live::Live;
 use crate::bindings::rbd::api::{self, Child, Extent, Lock, Parent, Snap, Usage, Watcher};
 use crate::bindings::rbd::errors::{locked, locker_lives, no_lock, no_snap};
@@ -27,6 +27,16 @@ impl Live {
     pub(super) fn rbd_info(&self, image: &ImageSpec) -> Result<api::Image> {
         let open = self.open_image_ro(image)?;
         self.describe_image(&open, image).map_err(|e| self.image_error(e, image))
+    }
+
+    pub(super) fn rbd_touched(&self, image: &ImageSpec) -> Result<Option<i64>> {
+        let open = self.open_image_ro(image)?;
+        let told = |e| self.image_error(e, image);
+        if open.old_format().map_err(told)? {
+            return Ok(None);
+        }
+        let header = cstring(&format!("rbd_header.{}", open.id().map_err(told)?)).map_err(told)?;
+        open.io().changed(&header).map(Some).map_err(told)
     }
 
     /// An image in the trash, as `info` would have said it.

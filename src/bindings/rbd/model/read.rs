@@ -156,6 +156,13 @@ impl Read for Site {
         }
     }
 
+    fn touched(&self, image: &ImageSpec) -> Result<Option<i64>> {
+        match self.image_place(image)? {
+            Place::Beneath(spec) => Read::touched(self.rbd_beneath()?, &spec),
+            Place::Here(_) | Place::Nowhere => Ok(None),
+        }
+    }
+
     fn exists(&self, image: &ImageSpec) -> Result<bool> {
         match optional(self.image_place(image))? {
             Some(Place::Here(_)) => Ok(true),

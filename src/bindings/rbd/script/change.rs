@@ -210,7 +210,9 @@ pub mod functions {
     pub fn trash_restore(rbd: &mut Rbd, key: &str, new_image: &str) -> RhaiResultOf<()> {
         const OP: &str = "rbd.trash_restore";
         let to: ImageSpec = parse(OP, new_image)?;
-        let undo = Undo::Impossible { command: format!("rbd trash mv {to}") };
+        let trashed = rbd.0.rbd().trash_ls(&to.pool, &to.namespace).raise(OP)?.into_iter().find(|t| t.id == key);
+        let expires = trashed.map(|t| t.deferment_end).unwrap_or_default();
+        let undo = Undo::MoveToTrash { image: to.clone(), id: key.into(), expires };
         let op = Op::change(OP, &to).with("id", key);
         rbd.0.change_plain(op, undo, |w, _| w.trash_restore(&to.pool, &to.namespace, key, &to.image)).raise(OP)
     }
