@@ -16,6 +16,7 @@ use std::sync::Arc;
 
 mod check;
 mod doc;
+mod doctor;
 mod recover;
 mod run;
 mod signals;
@@ -100,6 +101,8 @@ enum Command {
         #[arg(long, value_name = "TEXT")]
         only: Option<String>,
     },
+    /// Checks this host and its site, and says how to mend what is wrong
+    Doctor,
     /// Takes back what killed runs left
     Recover,
     #[command(external_subcommand)]
@@ -173,6 +176,7 @@ fn dispatch(cli: &Cli, events: &Arc<Events>) -> Result<u8> {
         Some(Command::Test { paths, only }) => {
             testing::run(&Config::load(cli.config.as_deref())?, paths, only.as_deref().unwrap_or_default(), events)
         }
+        Some(Command::Doctor) => doctor::doctor(cli, events),
         Some(Command::Recover) => recover::recover_all(cli, events),
         Some(Command::Other(words)) => {
             let (name, args) = words.split_first().ok_or_else(|| Error::invalid("nothing to run").usage())?;

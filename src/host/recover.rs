@@ -49,7 +49,7 @@ pub fn recover(
 }
 
 /// Whether there is nothing to do for a run that has written these lines.
-fn is_finished(lines: &[Line]) -> bool {
+pub(crate) fn is_finished(lines: &[Line]) -> bool {
     lines.iter().any(|l| matches!(l, Line::End { .. })) && journal::open_operations(lines).is_empty()
 }
 
