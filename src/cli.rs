@@ -17,6 +17,7 @@ use std::sync::Arc;
 mod check;
 mod doc;
 mod history;
+mod doctor;
 mod recover;
 mod run;
 mod signals;
@@ -121,6 +122,8 @@ enum Command {
         #[arg(long, value_name = "NAME")]
         force: Vec<String>,
     },
+    /// Checks this host and its site, and says how to mend what is wrong
+    Doctor,
     /// Takes back what killed runs left
     Recover,
     #[command(external_subcommand)]
@@ -197,6 +200,7 @@ fn dispatch(cli: &Cli, events: &Arc<Events>) -> Result<u8> {
         Some(Command::History { limit }) => history::history(events, *limit),
         Some(Command::Show { run }) => history::show(events, run),
         Some(Command::Undo { run, force }) => undo::undo(cli, events, run, force),
+        Some(Command::Doctor) => doctor::doctor(cli, events),
         Some(Command::Recover) => recover::recover_all(cli, events),
         Some(Command::Other(words)) => {
             let (name, args) = words.split_first().ok_or_else(|| Error::invalid("nothing to run").usage())?;

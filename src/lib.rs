@@ -7,11 +7,13 @@
 //! | four backends with the same five files | [`bindings`] |
 //! | engine, gate, journal, undo, rights, events, errors | [`host`] |
 //! | host helpers of scripts: xml, inventory, args, units … | [`helpers`] |
+//! | `zs doctor`: one table of checks | [`doctor`] |
 //! | help, tables, reference: loops over the registry | [`render`] |
 
 pub mod bindings;
 pub mod cli;
 pub mod config;
+pub mod doctor;
 pub mod error;
 pub mod helpers;
 pub mod host;

@@ -181,6 +181,13 @@ fn unwritable(e: std::io::Error, path: &Path) -> Error {
     )
 }
 
+/// Whether the run is going on: it holds the lock on its journal as long as it lives.
+pub fn is_alive(state: &Path, id: &str) -> Result<bool> {
+    let path = runs_dir(state).join(format!("{id}.jsonl"));
+    let file = File::open(&path).map_err(|e| Error::from(e).op("journal").subject(path.display()))?;
+    Ok(matches!(file.try_lock_shared(), Err(std::fs::TryLockError::WouldBlock)))
+}
+
 pub fn runs_dir(state: &Path) -> PathBuf {
     state.join("runs")
 }

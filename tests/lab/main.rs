@@ -7,6 +7,7 @@ mod bare;
 mod clone;
 mod crash;
 mod destroy;
+mod doctor;
 mod fleet;
 mod history;
 mod hypervisor;

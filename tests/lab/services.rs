@@ -1,21 +1,9 @@
 //! What happens when the site's services are down or full: an answer in time, and nothing left.
 
-use crate::site::{POOL, Site, site};
+use crate::site::{After, POOL, site};
 use std::time::Duration;
 
 const IN_TIME: Duration = Duration::from_secs(15);
-
-/// Starts what a test stopped, even when that fails.
-struct Restart<'a>(&'a Site, &'a str);
-
-impl Drop for Restart<'_> {
-    fn drop(&mut self) {
-        let (ok, text) = self.0.try_sh(self.1);
-        if !ok {
-            eprintln!("{}:\n{text}", self.1);
-        }
-    }
-}
 
 #[test]
 fn libvirtd_is_down() {
@@ -23,7 +11,7 @@ fn libvirtd_is_down() {
     let before = site.state();
     site.sh("lab/libvirt stop");
     {
-        let _restart = Restart(&site, "lab/libvirt start");
+        let _restart = After(&site, "lab/libvirt start");
         let run = site.zs(&["clone.rhai", "z-k8s-n-1"]).refused("unreachable", 4).says("libvirt");
         assert!(run.took < IN_TIME, "{:?}", run.took);
     }
@@ -36,14 +24,14 @@ fn ceph_is_down() {
     let before = site.state();
     site.sh("lab/ceph stop mon");
     {
-        let _restart = Restart(&site, "lab/ceph start mon");
+        let _restart = After(&site, "lab/ceph start mon");
         let run = site.zs(&["clone.rhai", "z-k8s-n-1"]).refused("unreachable", 4);
         assert!(run.took < IN_TIME, "{:?}", run.took);
     }
     site.sh("timeout 60 bash -c 'until ceph --id admin -s >/dev/null 2>&1; do sleep 1; done'");
     site.sh("lab/ceph stop osd");
     {
-        let _restart = Restart(&site, "lab/ceph start osd");
+        let _restart = After(&site, "lab/ceph start osd");
         let run = site.zs(&["clone.rhai", "z-k8s-n-1"]).refused("unreachable", 4).says("OSD");
         assert!(run.took < IN_TIME, "{:?}", run.took);
     }
@@ -57,7 +45,7 @@ fn the_pool_is_over_its_quota() {
     let before = site.state();
     site.sh(&format!("ceph --id admin osd pool set-quota {POOL} max_bytes 1000000 2>/dev/null"));
     {
-        let _restart = Restart(
+        let _restart = After(
             &site,
             "ceph --id admin osd pool set-quota libvirt-pool max_bytes 0 2>/dev/null; \
              timeout 60 bash -c 'while ceph --id admin osd dump | grep -q full_quota; do sleep 1; done'",

@@ -163,6 +163,18 @@ impl Site {
     }
 }
 
+/// A command at the end of a test, even when that fails: puts back what it stopped or spoilt.
+pub struct After<'a>(pub &'a Site, pub &'a str);
+
+impl Drop for After<'_> {
+    fn drop(&mut self) {
+        let (ok, text) = self.0.try_sh(self.1);
+        if !ok {
+            eprintln!("{}:\n{text}", self.1);
+        }
+    }
+}
+
 /// The disk of a VM as a file, read with e2fsprogs: none of the code under test.
 pub struct Disk {
     file: PathBuf,

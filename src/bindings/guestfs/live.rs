@@ -22,6 +22,7 @@ use crate::error::{Error, Result};
 use direct::{Direct, Stop};
 use engine::Engine;
 use launch::Disk;
+pub(crate) use launch::kvm_starts;
 use std::collections::BTreeMap;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;

@@ -129,7 +129,22 @@ pub(super) fn conf_name(settings: &Settings) -> String {
     found.map_or("no conf found".into(), |p| format!("conf {}", p.display()))
 }
 
+/// Whether the cluster takes this key for `client.USER`.
+pub(crate) fn key_fits(live: &Live, user: &str, key: &[u8]) -> Result<bool> {
+    use base64::{Engine, engine::general_purpose::STANDARD};
+    let settings = Settings { ceph_id: user.into(), ..live.settings.clone() };
+    match connect_by(&settings, &live.cancel, Some(&STANDARD.encode(key))) {
+        Ok(_) => Ok(true),
+        Err(e) if e.kind == Kind::Denied || e.code == Some(libc::EINVAL) => Ok(false),
+        Err(e) => Err(e),
+    }
+}
+
 fn connect(settings: &Settings, cancel: &Cancel) -> Result<Rados> {
+    connect_by(settings, cancel, None)
+}
+
+fn connect_by(settings: &Settings, cancel: &Cancel, key: Option<&str>) -> Result<Rados> {
     let failed = |e: Errno| Error::new(parse::kind(e), parse::words(e)).code(e.0);
     let rados = Rados::create(id(settings))?.map_err(|e| failed(e).op("ceph.connect"))?;
     read_conf(&rados, settings)?;
@@ -143,6 +158,9 @@ fn connect(settings: &Settings, cancel: &Cancel) -> Result<Rados> {
         (c"err_to_stderr", "false"),
     ] {
         rados.conf_set(option, value).map_err(|e| failed(e).subject(option.to_string_lossy()))?;
+    }
+    if let Some(key) = key {
+        rados.conf_set(c"key", key).map_err(|e| failed(e).subject("key"))?;
     }
     let monitors = rados.conf_get(c"mon_host").unwrap_or_default();
     let keys = Keys {
@@ -164,7 +182,11 @@ fn connect(settings: &Settings, cancel: &Cancel) -> Result<Rados> {
             Ok((rados, Ok(()))) => return Ok(rados),
             Ok((_, Err(e))) => {
                 let refused = matches!(e.0, libc::EACCES | libc::EPERM) && keys.at_hand();
-                let exists = if refused && id(settings) != "admin" { user_exists(settings, cancel) } else { None };
+                let exists = if refused && key.is_none() && id(settings) != "admin" {
+                    user_exists(settings, cancel)
+                } else {
+                    None
+                };
                 return Err(explain(e, settings, &monitors, &keys, exists));
             }
             Err(mpsc::RecvTimeoutError::Disconnected) => return Err(Error::failed("librados gave up")),

@@ -6,6 +6,7 @@ mod osds;
 
 pub(crate) use command::prefix;
 pub use connect::Cluster;
+pub(crate) use connect::key_fits;
 
 use super::api::{Auth, Mon, Pool, PoolOpts, PoolStats, Read, Write};
 use super::errors::{is_entity, no_entity, no_pool, no_user, pool_exists, user_has_other_caps};

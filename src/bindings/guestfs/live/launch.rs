@@ -87,6 +87,13 @@ fn is_emulated(live: &Live, qemu: &str) -> bool {
         })
 }
 
+/// Whether qemu can use KVM; `None` where there is no qemu.
+pub(crate) fn kvm_starts() -> Option<bool> {
+    let qemu = format!("qemu-system-{}", std::env::consts::ARCH);
+    let is_there = Command::new(&qemu).arg("-version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok();
+    is_there.then(|| kvm_works(&qemu))
+}
+
 fn kvm_works(qemu: &str) -> bool {
     let machine = ["-machine", "accel=kvm", "-cpu", "max", "-m", "64", "-nodefaults", "-display", "none"];
     let child = Command::new("/bin/sh")
