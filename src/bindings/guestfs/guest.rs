@@ -2,7 +2,8 @@
 
 use super::api::{Edit, GuestId};
 use super::before;
-use super::identity::{Files, Staged};
+use super::identity::{Files, Staged, rsa_keys};
+use super::sys::ext2fs;
 use crate::bindings::spec::{ImageSpec, SourceSpec};
 use crate::bindings::virsh::definition::{Doc, rbd_disks};
 use crate::error::{Error, Result};
@@ -73,6 +74,20 @@ fn disk_of(host: &Host, guest: &str, writable: bool) -> Result<SourceSpec> {
     rbd_disks(&doc).first().map(SourceSpec::from).ok_or_else(|| {
         Error::unsupported("has no disk on RBD").subject(guest).hint("zs opens disks on RBD, as `pool/image` too")
     })
+}
+
+/// Begins what the editing of so many guests waits for: the connections, the library, and the primes of RSA host keys. What
+/// fails here is told to whoever needs it.
+pub fn prepare(host: &Arc<Host>, guests: usize) {
+    rsa_keys::ahead(guests);
+    type Task = fn(&Host);
+    let tasks: [Task; 3] =
+        [|_| drop(ext2fs::available()), |host| drop(host.ceph().fsid()), |host| drop(host.virsh().hostname())];
+    for task in tasks {
+        let host = host.clone();
+        // Without a thread it is done when it is needed.
+        let _ = std::thread::Builder::new().name("prepare".into()).spawn(move || task(&host));
+    }
 }
 
 impl Guest {

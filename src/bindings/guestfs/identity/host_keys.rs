@@ -1,17 +1,12 @@
 //! The host keys of sshd: new ones of the same types, made here so that the first ssh can be verified.
 
-use super::{Files, cloud, names, read_text, remove, write_bytes};
+use super::{Files, cloud, names, read_text, remove, rsa_keys, write_bytes};
 use crate::error::{Error, Result};
-use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
-use aws_lc_rs::rsa::{KeyPair, KeySize};
-use rsa::pkcs8::DecodePrivateKey;
 use serde::Serialize;
-use ssh_key::private::{KeypairData, RsaKeypair};
+use ssh_key::private::KeypairData;
 use ssh_key::rand_core::OsRng;
 use ssh_key::{Algorithm, EcdsaCurve, HashAlg, LineEnding, PrivateKey, PublicKey};
 use std::collections::{BTreeMap, BTreeSet};
-
-const RSA_SIZE: KeySize = KeySize::Rsa3072;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Type {
@@ -33,7 +28,7 @@ impl Type {
         match self {
             Type::Ed25519 => PrivateKey::random(&mut OsRng, Algorithm::Ed25519),
             Type::Ecdsa(curve) => PrivateKey::random(&mut OsRng, Algorithm::Ecdsa { curve }),
-            Type::Rsa => PrivateKey::new(KeypairData::Rsa(rsa_key()?), ""),
+            Type::Rsa => PrivateKey::new(KeypairData::Rsa(rsa_keys::new()?), ""),
         }
     }
 
@@ -45,12 +40,6 @@ impl Type {
             _ => None,
         }
     }
-}
-
-fn rsa_key() -> Result<RsaKeypair, ssh_key::Error> {
-    let no_key = |_| ssh_key::Error::Crypto;
-    let der: Pkcs8V1Der = KeyPair::generate(RSA_SIZE).and_then(|key| key.as_der()).map_err(no_key)?;
-    RsaKeypair::try_from(rsa::RsaPrivateKey::from_pkcs8_der(der.as_ref()).map_err(|_| ssh_key::Error::Crypto)?)
 }
 
 /// The private keys there are: the usual ones, and those that sshd_config names.
@@ -258,7 +247,7 @@ mod tests {
         let KeypairData::Rsa(rsa) = private(&mut m, "/etc/ssh/ssh_host_rsa_key").key_data().clone() else {
             panic!("no RSA key");
         };
-        assert_eq!(rsa.public.n.as_positive_bytes().map(<[u8]>::len), Some(RSA_SIZE.len()));
+        assert_eq!(rsa.public.n.as_positive_bytes().map(<[u8]>::len), Some(rsa_keys::BITS / 8));
         assert!(new_ssh_host_keys(&mut Mem::default(), "a").expect("no sshd").is_empty());
     }
 

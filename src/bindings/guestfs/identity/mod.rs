@@ -8,6 +8,7 @@ mod hosts;
 mod machine_id;
 mod names;
 mod net;
+pub mod rsa_keys;
 mod selinux;
 mod ssh;
 mod staged;

@@ -4,6 +4,7 @@
 
 pub mod ext2fs;
 mod grow;
+pub mod primes;
 mod table;
 
 use crate::error::{Error, Kind, Result};
