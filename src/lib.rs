@@ -7,6 +7,7 @@
 //! | four backends with the same five files | [`bindings`] |
 //! | engine, gate, journal, undo, rights, events, errors | [`host`] |
 //! | host helpers of scripts: xml, inventory, args, units … | [`helpers`] |
+//! | the prompt | [`repl`] |
 //! | help, tables, reference: loops over the registry | [`render`] |
 
 pub mod bindings;
@@ -16,3 +17,4 @@ pub mod error;
 pub mod helpers;
 pub mod host;
 pub mod render;
+pub mod repl;

@@ -44,7 +44,7 @@ pub fn run(cli: &Cli, events: &Arc<Events>, source: Source, args: Vec<String>, i
     let gate = Gate::new(world, setup, rights, cli.yes, events.clone(), cancel.clone())?;
     let host = Arc::new(Host {
         config,
-        gate,
+        gate: Arc::new(gate),
         events: events.clone(),
         cancel: cancel.clone(),
         script: source.name.clone(),
