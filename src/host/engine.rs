@@ -114,6 +114,8 @@ fn reserved_words_as_names(token: Token, pos: Position, _: &rhai::TokenizeState)
         Some(w) if is_name(&w) && matches!(before, Token::Period | Token::Elvis) => {
             Token::Identifier(Box::new(w.into()))
         }
+        // Background work at the prompt; a script that calls it is told that there is no such function.
+        Some(w) if w == "spawn" => Token::Identifier(Box::new(w.into())),
         Some(w) if w == "default" && matches!(before, Token::MapStart | Token::Comma) => {
             Token::Identifier(Box::new(w.into()))
         }

@@ -1,13 +1,20 @@
 //! What a session remembers, and how one line of it is run: as a transaction of its own in the session's run.
 
+use super::complete::State;
 use super::hosts::{Hosts, for_script};
+use super::jobs::Jobs;
 use super::scan::{Kind, scan};
+use super::shape::{Shape, holds_handle};
+use crate::bindings::spec::Cancel;
 use crate::error::{Error, Result};
 use crate::host::engine::{self, LAST_VALUE};
+use crate::host::events::Events;
 use crate::host::gate::lock;
 use crate::host::journal::Open;
+use crate::host::op::Op;
 use crate::host::report::{self, Failure};
 use crate::host::scripts::Source;
+use crate::host::values::throw;
 use crate::host::{Host, scripts};
 use rhai::{AST, Dynamic, Engine, EvalAltResult, FnPtr, Position, Scope, Stmt};
 use std::collections::HashMap;
@@ -29,6 +36,7 @@ pub struct Session {
     /// What the lines have changed, for `:undo`.
     pub changed: Vec<(String, Vec<Open>)>,
     pub verbose: bool,
+    pub jobs: Arc<Jobs>,
 }
 
 /// What the run has done before a line.
@@ -45,14 +53,17 @@ pub enum Outcome {
     /// The script has called `exit`.
     Exit,
     /// It failed, and that has been told.
-    Failed(Error),
+    Failed,
 }
 
 impl Session {
-    pub fn new(hosts: Hosts, host: Arc<Host>, verbose: bool) -> Session {
+    pub fn new(hosts: Hosts, host: Arc<Host>, jobs: &Arc<Jobs>, verbose: bool) -> Session {
+        let mut engine = engine::build(&host);
+        jobs.register(&mut engine);
         Session {
             hosts,
-            engine: engine::build(&host),
+            engine,
+            jobs: jobs.clone(),
             host,
             scope: Scope::new(),
             functions: AST::empty(),
@@ -82,8 +93,8 @@ impl Session {
         Ok(ast)
     }
 
-    /// Runs a line that was typed, or a file.
-    pub fn run(&mut self, text: &str, name: &str) -> Outcome {
+    /// Runs a line that was typed, or a file. `confirmed`: a person has seen its plan and said yes.
+    pub fn run(&mut self, text: &str, name: &str, confirmed: bool) -> Outcome {
         self.texts.insert(name.to_string(), text.to_string());
         let ast = match self.compile(text, name) {
             Ok(ast) => ast,
@@ -100,7 +111,13 @@ impl Session {
         let before = self.scope.len();
         let mark = self.mark();
         let mut scope = std::mem::take(&mut self.scope);
-        let result = self.transaction(&all, || self.engine.eval_ast_with_scope::<Dynamic>(&mut scope, &all));
+        *lock(&self.jobs.line) = (text.lines().next().unwrap_or_default().to_string(), all.clone());
+        let result = self.transaction(&all, || {
+            if confirmed {
+                self.host.gate.confirmed();
+            }
+            self.engine.eval_ast_with_scope::<Dynamic>(&mut scope, &all)
+        });
         self.scope = scope;
         match result {
             Ok((value, done)) => {
@@ -143,6 +160,121 @@ impl Session {
         }
     }
 
+    /// What a line would do, on a model over the living site; `None` when it would fail, which has been told.
+    pub fn plan(&mut self, text: &str, name: &str) -> Option<Vec<Op>> {
+        self.texts.insert(name.to_string(), text.to_string());
+        let mark = self.mark();
+        let ast = match self.compile(text, name) {
+            Ok(ast) => ast,
+            Err(e) => {
+                self.failed(&e, name, &mark);
+                return None;
+            }
+        };
+        let used: Vec<&str> = scan(text).tokens.into_iter().map(|t| &text[t.at]).collect();
+        let mut scope = Scope::new();
+        for (variable, constant, value) in self.scope.iter() {
+            if used.contains(&variable) && holds_handle(&value) {
+                let e = Error::denied(format!("`{variable}` acts on the living site: this line cannot be planned"))
+                    .hint(":plan off runs it at once; zs -n is a whole session on a model");
+                self.host.events.error(
+                    &e,
+                    &report::render(&Failure { error: e.clone(), places: vec![], raised: true }, None, false),
+                    &[],
+                );
+                return None;
+            }
+            let value = value.flatten_clone();
+            if constant {
+                scope.push_constant_dynamic(variable, value)
+            } else {
+                scope.push_dynamic(variable, value)
+            };
+        }
+        let events = Arc::new(Events::keeping());
+        let host = match self.hosts.plan(&events, &self.host.cancel) {
+            Ok(host) => host,
+            Err(e) => {
+                self.failed(&throw(e), name, &mark);
+                return None;
+            }
+        };
+        let mut engine = engine::build(&host);
+        // Begun for good by the line itself, when it has been said yes to.
+        engine.register_fn("spawn", |_: FnPtr| ()).register_fn("wait", |_: Dynamic| ());
+        for (alias, module) in lock(&self.jobs.modules).iter() {
+            engine.register_static_module(alias.as_str(), module.clone());
+        }
+        let mut all = self.functions.merge(&ast);
+        all.set_source(name);
+        let later = |f: &FnPtr| call_later(&engine, &all, f);
+        match transaction(&host, &later, || engine.eval_ast_with_scope::<Dynamic>(&mut scope, &all)) {
+            Ok(_) => Some(events.planned()),
+            Err(e) if matches!(*e, EvalAltResult::Exit(..)) => Some(events.planned()),
+            Err(e) => {
+                events.planned().iter().for_each(|op| self.host.events.plan(op));
+                self.failed(&e, name, &mark);
+                None
+            }
+        }
+    }
+
+    /// Takes back what a line has done; what could not be taken back.
+    pub fn undo(&mut self, done: Vec<Open>) -> Vec<(String, String)> {
+        let mark = self.mark();
+        self.host.gate.take_back_line(done);
+        self.host.gate.left().split_off(mark.left)
+    }
+
+    /// Goes to another hypervisor: another run, for `zs recover` must find what is done there.
+    pub fn connect(&mut self, uri: &str, events: &Arc<Events>, cancel: &Cancel) -> Result<()> {
+        if self.hosts.model.is_some() {
+            return Err(Error::unsupported("this session is on a model").op(":connect").hint("zs -n --connect URI"));
+        }
+        let mut hosts = self.hosts.clone();
+        hosts.settings.libvirt_uri = Some(uri.into());
+        let host = hosts.run("repl", events, cancel)?;
+        // Before anything else is given up.
+        host.virsh().uri()?;
+        self.host.gate.end_session()?;
+        let mut engine = engine::build(&host);
+        self.jobs.register(&mut engine);
+        for (alias, module) in lock(&self.jobs.modules).iter() {
+            engine.register_static_module(alias.as_str(), module.clone());
+        }
+        *lock(&self.jobs.hosts) = hosts.clone();
+        // What was done there would be looked for here.
+        self.changed.clear();
+        (self.hosts, self.host, self.engine) = (hosts, host, engine);
+        Ok(())
+    }
+
+    /// The last value.
+    pub fn last(&self) -> Option<Dynamic> {
+        self.scope.get(LAST_VALUE).filter(|v| !v.is_unit()).cloned()
+    }
+
+    /// What completion needs to know.
+    pub fn state(&self, columns: usize) -> State {
+        let mut variables = HashMap::new();
+        for (name, _, value) in self.scope.iter_raw() {
+            variables.insert(name.to_string(), Shape::of(value));
+        }
+        let functions = self.functions.iter_functions().filter(|f| !f.name.starts_with("anon$"));
+        let functions_of = |m: &rhai::Module| {
+            let mut names: Vec<String> = m.iter_script_fn_info().map(|(.., f)| f.name.to_string()).collect();
+            names.retain(|n| !n.starts_with("anon$"));
+            names
+        };
+        State {
+            variables,
+            functions: functions.map(|f| (f.name.to_string(), f.params.len())).collect(),
+            modules: lock(&self.jobs.modules).iter().map(|(n, m)| (n.clone(), functions_of(m))).collect(),
+            host: Some(self.host.clone()),
+            columns,
+        }
+    }
+
     fn mark(&self) -> Mark {
         Mark { operations: self.host.gate.operations(), left: self.host.gate.left().len() }
     }
@@ -176,7 +308,8 @@ impl Session {
                 && !alias.is_empty()
                 && let Ok(module) = self.engine.module_resolver().resolve(&self.engine, None, path, *pos)
             {
-                self.engine.register_static_module(alias, module);
+                self.engine.register_static_module(alias, module.clone());
+                lock(&self.jobs.modules).push((alias.to_string(), module));
             }
         }
     }
@@ -195,7 +328,7 @@ impl Session {
             said.push_str("left behind: nothing\n");
         }
         self.host.events.error(&failure.error, &said, &left);
-        Outcome::Failed(failure.error)
+        Outcome::Failed
     }
 
     /// A failure whose places name the lines in which the functions stand.
