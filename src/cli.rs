@@ -16,9 +16,10 @@ use std::sync::Arc;
 
 mod check;
 mod doc;
-mod history;
 mod doctor;
+mod history;
 mod recover;
+mod repl;
 mod run;
 mod signals;
 mod undo;
@@ -30,10 +31,11 @@ use signals::stopping;
     name = "zs",
     version,
     about = "Runs scripts that manage VMs on KVM and Ceph; shows before what they do, takes back what fails.",
-    override_usage = "zs [OPTIONS] SCRIPT.rhai [ARGS...]\n       zs [OPTIONS] -e CODE\n       zs [OPTIONS] COMMAND",
+    override_usage = "zs [OPTIONS]\n       zs [OPTIONS] SCRIPT.rhai [ARGS...]\n       zs [OPTIONS] -e CODE\n       zs [OPTIONS] COMMAND",
     disable_help_subcommand = true,
     allow_external_subcommands = true,
-    after_help = "A first word with a dot or a slash is a script: that path, a name in [scripts] path, or a built-in.\n\
+    after_help = "Without a command, on a terminal, it reads lines and runs them: see REPL.md.\n\
+                  A first word with a dot or a slash is a script: that path, a name in [scripts] path, or a built-in.\n\
                   Exit codes: 0 done, 1 failed, 2 usage, 3 refused, 4 a service cannot be reached, 130 interrupted."
 )]
 struct Cli {
@@ -160,7 +162,7 @@ pub fn main() -> u8 {
     if cli.eval.is_none() && !matches!(cli.command, Some(Command::Other(_) | Command::Undo { .. })) {
         let _ = stopping().thread_unblock();
     }
-    let stdin_is_script = cli.eval.is_none() && cli.command.is_none();
+    let stdin_is_script = cli.eval.is_none() && cli.command.is_none() && !std::io::stdin().is_terminal();
     let events = Arc::new(Events::new(cli.json, verbosity, color, stdin_is_script));
     match dispatch(&cli, &events) {
         Ok(code) => code,
@@ -182,10 +184,7 @@ fn dispatch(cli: &Cli, events: &Arc<Events>) -> Result<u8> {
         return run::run(cli, events, source, vec![], true);
     }
     match &cli.command {
-        None if std::io::stdin().is_terminal() => {
-            let _ = Cli::command().print_help();
-            Ok(2)
-        }
+        None if std::io::stdin().is_terminal() => repl::repl(cli, events),
         None => {
             let mut text = String::new();
             std::io::stdin().read_to_string(&mut text).map_err(|e| Error::from(e).subject("standard input").usage())?;

@@ -8,6 +8,7 @@
 //! | engine, gate, journal, undo, rights, events, errors | [`host`] |
 //! | host helpers of scripts: xml, inventory, args, units … | [`helpers`] |
 //! | `zs doctor`: one table of checks | [`doctor`] |
+//! | the prompt | [`repl`] |
 //! | help, tables, reference: loops over the registry | [`render`] |
 
 pub mod bindings;
@@ -18,3 +19,4 @@ pub mod error;
 pub mod helpers;
 pub mod host;
 pub mod render;
+pub mod repl;

@@ -153,7 +153,7 @@ impl From<&ImageSpec> for SourceSpec {
     }
 }
 
-/// Set once when the run is to stop: by a signal, a time-out, or a lost service.
+/// Set when the run is to stop: by a signal, a time-out, or a lost service.
 #[derive(Clone, Default)]
 pub struct Cancel(Arc<AtomicBool>);
 
@@ -172,6 +172,10 @@ impl Cancel {
 
     pub fn set(&self) {
         self.0.store(true, Ordering::SeqCst);
+    }
+    /// For a session, which goes on after one of its lines was stopped.
+    pub fn clear(&self) {
+        self.0.store(false, Ordering::SeqCst);
     }
     pub fn is_set(&self) -> bool {
         self.0.load(Ordering::SeqCst) && !SHIELDED.get()

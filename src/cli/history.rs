@@ -22,7 +22,7 @@ pub fn history(events: &Events, limit: Option<usize>) -> Result<u8> {
     }
     let rows: Array = runs.iter().map(|r| Dynamic::from(row(r))).collect();
     let columns = ["run", "script", "arguments", "when", "took", "changes", "outcome"].map(String::from);
-    events.out(&crate::render::table(&rows, &columns));
+    events.out(&crate::render::table(&rows, &columns, crate::render::Look::stdout(events.color)));
     Ok(0)
 }
 

@@ -11,6 +11,7 @@ use crate::host::report::{self, Failure};
 use crate::host::rights::Rights;
 use crate::host::scripts::Source;
 use crate::host::{Host, engine, values};
+use crate::render::Look;
 use clap::CommandFactory;
 use rhai::{Dynamic, EvalAltResult, FnPtr, Scope};
 use std::sync::{Arc, Mutex};
@@ -46,7 +47,7 @@ pub fn run(cli: &Cli, events: &Arc<Events>, source: Source, args: Vec<String>, i
     let gate = Gate::new(world, setup, rights, cli.yes, events.clone(), cancel.clone())?;
     let host = Arc::new(Host {
         config,
-        gate,
+        gate: Arc::new(gate),
         events: events.clone(),
         cancel: cancel.clone(),
         script: source.name.clone(),
@@ -97,7 +98,7 @@ fn run_script(host: &Arc<Host>, source: &Source, is_eval: bool, verbose: bool) -
         Ok(value) => {
             host.events.result(values::to_json(&value));
             if !host.events.json && !value.is_unit() && is_eval {
-                host.events.out(&crate::render::value(&value));
+                host.events.out(&crate::render::value(&value, Look::stdout(host.events.color)));
             }
             for (what, command) in host.gate.left() {
                 host.events.log("error", &format!("left behind: {what}\n  {command}"));

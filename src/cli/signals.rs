@@ -20,8 +20,32 @@ fn hangup_is_ignored() -> bool {
     mask & (1 << (Signal::SIGHUP as u64 - 1)) != 0
 }
 
+/// What has been sent.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Sent {
+    /// Ctrl-C.
+    Interrupt,
+    /// The terminal is gone, or somebody wants zs to end.
+    End,
+}
+
 /// Runs `f` on its own thread. The first signal asks it to stop and waits for the rollback; the second leaves at once.
 pub fn with_signals(cancel: &Cancel, events: &Arc<Events>, f: impl FnOnce() -> u8 + Send + 'static) -> Result<u8> {
+    let mut told = false;
+    let on_signal = |_| {
+        if told {
+            events.err("left at once, with the rollback undone: zs recover finishes it");
+            std::process::exit(130);
+        }
+        told = true;
+        cancel.set();
+        events.log("info", "interrupted: taking back what was done (again to leave at once)");
+    };
+    minding(on_signal, f)
+}
+
+/// Runs `f` on its own thread, while this one hears signals.
+pub fn minding(mut on_signal: impl FnMut(Sent), f: impl FnOnce() -> u8 + Send + 'static) -> Result<u8> {
     use tokio::signal::unix::{SignalKind, signal};
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
     let (mut int, mut term, mut hup) = {
@@ -43,21 +67,13 @@ pub fn with_signals(cancel: &Cancel, events: &Arc<Events>, f: impl FnOnce() -> u
         .map_err(|e| Error::from(e).op("run"))?;
     runtime.block_on(async {
         let mut finished = finished;
-        let mut told = false;
         loop {
             tokio::select! {
                 _ = &mut finished => return,
-                _ = int.recv() => {}
-                _ = term.recv() => {}
-                _ = async { hup.as_mut()?.recv().await }, if hup.is_some() => {}
+                _ = int.recv() => on_signal(Sent::Interrupt),
+                _ = term.recv() => on_signal(Sent::End),
+                _ = async { hup.as_mut()?.recv().await }, if hup.is_some() => on_signal(Sent::End),
             }
-            if told {
-                events.err("left at once, with the rollback undone: zs recover finishes it");
-                std::process::exit(130);
-            }
-            told = true;
-            cancel.set();
-            events.log("info", "interrupted: taking back what was done (again to leave at once)");
         }
     });
     thread.join().map_err(|_| Error::failed("the script's thread ended by a panic: this is a bug of zs"))

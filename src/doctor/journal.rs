@@ -4,7 +4,6 @@ use super::{Finding, Site};
 use crate::error::Result;
 use crate::host::journal;
 use crate::host::journal::Line;
-use crate::host::recover;
 
 pub fn runs(site: &Site) -> Result<Vec<Finding>> {
     let mut found = Vec::new();

@@ -79,11 +79,29 @@ pub fn bare() -> Engine {
     engine
 }
 
+/// The variable of a session that holds the last value. To Rhai it is the default of a `switch`.
+pub const LAST_VALUE: &str = "_";
+
+thread_local! {
+    static BEFORE: RefCell<Token> = const { RefCell::new(Token::EOF) };
+    /// Where `_` is that variable in what this thread compiles.
+    static LAST_VALUES: RefCell<Vec<Position>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Runs `f`, which compiles a text in which `_` is the last value at these places.
+pub fn with_last_values<T>(places: Vec<Position>, f: impl FnOnce() -> T) -> T {
+    LAST_VALUES.replace(places);
+    let r = f();
+    LAST_VALUES.take();
+    r
+}
+
 /// `rbd.import` and `#{default: 1}` read as in the backends' own words: after a dot, and where a map's key stands,
 /// a reserved word is a name.
-fn reserved_words_as_names(token: Token, _: Position, _: &rhai::TokenizeState) -> Token {
-    thread_local! {
-        static BEFORE: RefCell<Token> = const { RefCell::new(Token::EOF) };
+fn reserved_words_as_names(token: Token, pos: Position, _: &rhai::TokenizeState) -> Token {
+    if token == Token::Underscore && LAST_VALUES.with_borrow(|places| places.contains(&pos)) {
+        BEFORE.replace(Token::Identifier(Box::default()));
+        return Token::Identifier(Box::new(LAST_VALUE.into()));
     }
     let word = match &token {
         Token::Reserved(word) => Some(word.to_string()),
@@ -96,6 +114,8 @@ fn reserved_words_as_names(token: Token, _: Position, _: &rhai::TokenizeState) -
         Some(w) if is_name(&w) && matches!(before, Token::Period | Token::Elvis) => {
             Token::Identifier(Box::new(w.into()))
         }
+        // Background work at the prompt; a script that calls it is told that there is no such function.
+        Some(w) if w == "spawn" => Token::Identifier(Box::new(w.into())),
         Some(w) if w == "default" && matches!(before, Token::MapStart | Token::Comma) => {
             Token::Identifier(Box::new(w.into()))
         }

@@ -4,10 +4,10 @@ use super::gate::lock;
 use super::op::{Effect, Op};
 use crate::bindings::spec::{Cancel, Progress};
 use crate::error::{Error, Result};
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde_json::{Map, Value, json};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::io::{BufRead, IsTerminal, Write};
 use std::os::fd::AsFd;
@@ -36,7 +36,12 @@ pub struct Events {
     stdin_is_script: bool,
     /// What would have been said, where it is kept instead.
     kept: Option<Mutex<String>>,
+    /// How to say something while somebody is typing at a prompt.
+    above_prompt: Mutex<Option<Printer>>,
 }
+
+/// Prints above the line that is being typed.
+pub type Printer = Box<dyn FnMut(&str) + Send>;
 
 impl Events {
     pub fn new(json: bool, verbosity: Verbosity, color: bool, stdin_is_script: bool) -> Events {
@@ -50,6 +55,7 @@ impl Events {
             steps: Mutex::default(),
             stdin_is_script,
             kept: None,
+            above_prompt: Mutex::default(),
         }
     }
 
@@ -67,11 +73,35 @@ impl Events {
         self.kept.as_ref().map(|k| lock(k).clone()).unwrap_or_default()
     }
 
+    /// True when the line need not be written any more: it is kept, or stands above the prompt.
     fn keep(&self, line: &str) -> bool {
         if let Some(kept) = &self.kept {
             lock(kept).push_str(&format!("{line}\n"));
+            return true;
         }
-        self.kept.is_some()
+        let mut printer = lock(&self.above_prompt);
+        if let Some(print) = &mut *printer {
+            print(&format!("{line}\n"));
+        }
+        printer.is_some()
+    }
+
+    /// Ctrl-C at a prompt of a terminal that has no raw mode: the line is gone, and the prompt stands there no more.
+    pub fn interrupted_prompt(&self) {
+        if lock(&self.above_prompt).is_none() {
+            let _ = write!(std::io::stdout().lock(), "\nzs> ").and_then(|()| std::io::stdout().flush());
+        }
+    }
+
+    /// From here on somebody is typing: lines go through `printer`, and bars of background work are not drawn.
+    pub fn at_prompt(&self, printer: Option<Printer>) {
+        if let Some(bars) = &self.bars {
+            bars.set_draw_target(match printer {
+                Some(_) => ProgressDrawTarget::hidden(),
+                None => ProgressDrawTarget::stderr(),
+            });
+        }
+        *lock(&self.above_prompt) = printer;
     }
 
     pub fn planned(&self) -> Vec<Op> {
@@ -227,6 +257,10 @@ impl Events {
 
     /// Asks on the terminal; the default answer is no. Ctrl-C is no answer.
     pub fn ask(&self, question: &str, cancel: &Cancel) -> Result<bool> {
+        if BACKGROUND.get() {
+            return Err(Error::denied(format!("somebody has to say yes to: {question}"))
+                .hint("background work cannot ask: do it in the foreground, or start zs with --yes"));
+        }
         if self.json || self.stdin_is_script || !std::io::stdin().is_terminal() {
             return Err(Error::denied(format!("somebody has to say yes to: {question}"))
                 .hint("there is no terminal to ask on: give --yes before the script's name"));
@@ -306,6 +340,12 @@ fn told(op: &str, subject: &str, cancel: Cancel) -> Progress {
 thread_local! {
     /// The label of the work that the script on this thread is at.
     static CURRENT: RefCell<Option<String>> = const { RefCell::new(None) };
+    static BACKGROUND: Cell<bool> = const { Cell::new(false) };
+}
+
+/// From here on this thread works for somebody who is typing something else.
+pub fn in_background() {
+    BACKGROUND.set(true);
 }
 
 /// A piece of a script's own work.

@@ -2,6 +2,7 @@
 
 mod back;
 mod frames;
+mod session;
 #[cfg(test)]
 mod tests;
 mod write;

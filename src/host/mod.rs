@@ -31,7 +31,8 @@ use undo::Undo;
 /// One run: what scripts reach through their handles.
 pub struct Host {
     pub config: Config,
-    pub gate: Gate,
+    /// A session and the scripts that it runs share one.
+    pub gate: Arc<Gate>,
     pub events: Arc<Events>,
     pub cancel: Cancel,
     /// The script's name and its arguments, for `args.parse`.

@@ -112,6 +112,11 @@ fn function_not_found(signature: &str, engine: Option<&Engine>) -> Error {
 
 /// The text for a person. `text` is the script's own, for sources that are no file.
 pub fn render(f: &Failure, text: Option<&str>, verbose: bool) -> String {
+    render_from(f, &|name| text_of(name).or_else(|| text.map(String::from)), verbose)
+}
+
+/// The text for a person, with the scripts' lines from `text`, by the name of the source.
+pub fn render_from(f: &Failure, text: &dyn Fn(&str) -> Option<String>, verbose: bool) -> String {
     let mut out = format!("{}\n", f.error);
     for e in &f.error.errors {
         out.push_str(&format!("  {e}\n"));
@@ -136,10 +141,10 @@ pub fn render(f: &Failure, text: Option<&str>, verbose: bool) -> String {
     out
 }
 
-fn snippet(name: &str, pos: Position, text: Option<&str>) -> String {
+fn snippet(name: &str, pos: Position, text: &dyn Fn(&str) -> Option<String>) -> String {
     let (Some(line), column) = (pos.line(), pos.position().unwrap_or(1)) else { return String::new() };
     let mut out = format!("  --> {name}:{line}:{column}\n");
-    let text = text_of(name).or_else(|| text.map(String::from)).unwrap_or_default();
+    let text = text(name).unwrap_or_default();
     if let Some(code) = text.lines().nth(line - 1) {
         let before: String = code.chars().take(column.saturating_sub(1)).collect();
         let number = line.to_string();

@@ -2,7 +2,7 @@
 
 mod site;
 
-use site::small_site;
+pub use site::{large_site, small_site};
 
 use super::events::Events;
 use super::gate::{Gate, Setup};
@@ -149,7 +149,7 @@ pub fn in_small_site(config: &Config, source: &Source, events: &Arc<Events>) -> 
     let gate = Gate::new(Arc::new(small_site()?), setup, rights, true, events.clone(), cancel.clone())?;
     Ok(engine::build(&Arc::new(Host {
         config: config.clone(),
-        gate,
+        gate: Arc::new(gate),
         events: events.clone(),
         cancel,
         script: source.name.clone(),

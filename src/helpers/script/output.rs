@@ -92,7 +92,7 @@ pub mod functions {
         let host = host_of(&ctx)?;
         if !host.events.json {
             let columns: Vec<String> = columns.iter().map(ToString::to_string).collect();
-            host.events.out(&crate::render::table(&list, &columns));
+            host.events.out(&crate::render::table(&list, &columns, crate::render::Look::stdout(host.events.color)));
         }
         Ok(())
     }

@@ -39,6 +39,17 @@ fn of_panic(panic: &(dyn std::any::Any + Send)) -> Error {
     Error::failed(format!("this is a bug of zs: {}", said.unwrap_or_default()))
 }
 
+/// What becomes of a transaction that ends well.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Ending {
+    /// The outer one has it from here on.
+    Merge,
+    /// It is final.
+    Commit,
+    /// It is final, and guests stay open: people open one in one line and write to it in the next.
+    Line,
+}
+
 /// A transaction that is going on: what it has done, and what it has put off to its end.
 #[derive(Default)]
 pub(super) struct Frame {
@@ -88,6 +99,18 @@ impl Gate {
         call: &dyn Fn(&FnPtr) -> Result<()>,
         f: impl FnOnce() -> Result<T, Error>,
     ) -> Result<T> {
+        let end = if commit { Ending::Commit } else { Ending::Merge };
+        self.transaction_to(end, call, f).map(|(value, _)| value)
+    }
+
+    /// A transaction that ends so; what it has done, where nobody else takes it on.
+    pub(super) fn transaction_to<T>(
+        &self,
+        end: Ending,
+        call: &dyn Fn(&FnPtr) -> Result<()>,
+        f: impl FnOnce() -> Result<T, Error>,
+    ) -> Result<(T, Vec<Open>)> {
+        let commit = end != Ending::Merge;
         let parent = current_frame();
         let frame = NEXT_FRAME.fetch_add(1, Ordering::SeqCst);
         lock(&self.frames).insert(frame, Frame { parent, ..Frame::default() });
@@ -111,9 +134,13 @@ impl Gate {
             // Final, or gone: what is done to these images from here on needs an undo of its own.
             self.pass_made(frame, None);
         }
-        match &result {
-            Ok(_) if commit => {
-                if let Err(e) = self.close_guests(|g| g.frame == frame) {
+        match result {
+            Ok(value) if commit => {
+                let closed = match end {
+                    Ending::Line => self.keep_guests(frame, parent),
+                    _ => self.close_guests(|g| g.frame == frame),
+                };
+                if let Err(e) = closed {
                     self.roll_back(ended.done);
                     return Err(e);
                 }
@@ -122,8 +149,9 @@ impl Gate {
                     self.roll_back(ended.done);
                     return Err(e);
                 }
+                Ok((value, ended.done))
             }
-            Ok(_) => {
+            Ok(value) => {
                 // Without this line `zs recover` would take for open what the outer transaction makes final.
                 if let Err(e) = self.write_if_open(&Line::Merge { frame, into: parent }) {
                     self.pass_made(frame, None);
@@ -134,6 +162,7 @@ impl Gate {
                 lock(&self.guests).iter_mut().filter(|g| g.frame == frame).for_each(|g| g.frame = parent);
                 let mut frames = lock(&self.frames);
                 frames.entry(parent).or_default().done.extend(ended.done);
+                Ok((value, Vec::new()))
             }
             Err(e) => {
                 let _ = self.close_guests(|g| g.frame == frame);
@@ -142,9 +171,9 @@ impl Gate {
                 } else {
                     self.roll_back(ended.done);
                 }
+                Err(e)
             }
         }
-        result
     }
 
     /// What becomes of the images that a transaction has made when it ends: those of the outer one, or nobody's.

@@ -43,7 +43,7 @@ impl Lab {
         let gate = Gate::new(self.site.clone(), setup, rights, true, events.clone(), cancel.clone()).expect("a gate");
         Arc::new(Host {
             config: Config::default(),
-            gate,
+            gate: Arc::new(gate),
             events,
             cancel,
             script: "test".into(),

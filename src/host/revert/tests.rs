@@ -53,7 +53,7 @@ impl Lab {
         let (id, events) = (gate.run.clone(), gate.events.clone());
         let host = Arc::new(Host {
             config: Default::default(),
-            gate,
+            gate: Arc::new(gate),
             events,
             cancel: Cancel::default(),
             script: "test".into(),
