@@ -125,7 +125,8 @@ fn reserved_words_as_names(token: Token, pos: Position, _: &rhai::TokenizeState)
     token
 }
 
-fn handles(host: &Arc<Host>) -> HashMap<&'static str, Dynamic> {
+/// What the names that are always there stand for in this run.
+pub fn handles(host: &Arc<Host>) -> HashMap<&'static str, Dynamic> {
     let mut handles = helpers::handles(host);
     handles.insert("ceph", Dynamic::from(ceph::script::Ceph(host.clone())));
     handles.insert("rbd", Dynamic::from(rbd::script::Rbd(host.clone())));

@@ -79,8 +79,13 @@ pub fn value(v: &Dynamic, look: Look) -> String {
     if let Some(map) = v.read_lock::<Map>() {
         return if look.terminal { record(&map, 0, look) } else { json(v) };
     }
+    // A handle: its type, without where it is in our source.
+    if let Some(name) = v.type_name().strip_prefix("zs::").filter(|_| v.is_variant()) {
+        return name.rsplit("::").next().unwrap_or(name).to_string();
+    }
     match v.read_lock::<rhai::ImmutableString>() {
         Some(text) if look.terminal && text.trim_start().starts_with('<') => xml::pretty(&text, look),
+        Some(text) if look.terminal => text.strip_suffix('\n').unwrap_or(&text).to_string(),
         _ => v.to_string(),
     }
 }

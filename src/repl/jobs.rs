@@ -1,9 +1,10 @@
 //! Background work: `spawn(|| …)` begins it, `wait(job)` gives its value, `:jobs` lists it.
 
 use super::hosts::Hosts;
-use super::shape::holds_handle;
+use super::shape::closure_for_run;
 use crate::bindings::spec::Cancel;
 use crate::error::{Error, Kind, Result};
+use crate::host::Host;
 use crate::host::engine;
 use crate::host::events::{self, Events};
 use crate::host::gate::lock;
@@ -83,22 +84,14 @@ impl Jobs {
         FuncRegistration::new("spawn")
             .with_params_info(["callback: FnPtr", "RhaiResultOf<Job>"])
             .with_comments(SPAWN.lines())
-            .register_into_engine(engine, move |callback: FnPtr| jobs.spawn(callback));
+            .register_into_engine(engine, move |callback: FnPtr| jobs.spawn(&callback));
         FuncRegistration::new("wait")
             .with_params_info(["job: Job", "RhaiResultOf<Dynamic>"])
             .with_comments(WAIT.lines())
             .register_into_engine(engine, |ctx: NativeCallContext, job: Job| wait(&ctx, &job));
     }
 
-    fn spawn(self: &Arc<Self>, mut callback: FnPtr) -> std::result::Result<Job, Box<EvalAltResult>> {
-        if callback.iter_curry().any(holds_handle) {
-            return Err(throw(
-                Error::invalid("background work cannot share an open handle with the prompt")
-                    .op("spawn")
-                    .hint("open it inside the closure"),
-            ));
-        }
-        callback.iter_curry_mut().for_each(|c| *c = c.flatten_clone());
+    fn spawn(self: &Arc<Self>, callback: &FnPtr) -> std::result::Result<Job, Box<EvalAltResult>> {
         let (line, ast) = lock(&self.line).clone();
         let number = lock(&self.all).len() + 1;
         let job = Job(Arc::new(Inner {
@@ -109,11 +102,20 @@ impl Jobs {
             ended: Mutex::default(),
             told: AtomicBool::new(false),
         }));
+        let hosts = lock(&self.hosts).clone();
+        let host = hosts.run(&format!("repl job {number}"), &self.events, &job.0.cancel).map_err(throw)?;
+        let callback = closure_for_run(callback, &engine::handles(&host)).map_err(|kind| {
+            throw(
+                Error::invalid(format!("background work cannot use an open {kind} of the prompt"))
+                    .op("spawn")
+                    .hint("open it inside the closure"),
+            )
+        })?;
         let (jobs, own) = (self.clone(), job.clone());
         let thread =
             std::thread::Builder::new().name(format!("job-{number}")).stack_size(engine::STACK).spawn(move || {
                 events::in_background();
-                let result = jobs.work(&own, &callback, &ast);
+                let result = jobs.work(&host, &callback, &ast);
                 *lock(&own.0.ended) = Some((own.0.begun.elapsed(), result));
             });
         lock(&self.threads).push(thread.map_err(|e| throw(Error::from(e).op("spawn")))?);
@@ -122,10 +124,8 @@ impl Jobs {
     }
 
     /// A run of its own: Ctrl-C at the prompt does not stop it, and it is taken back alone.
-    fn work(&self, job: &Job, callback: &FnPtr, ast: &AST) -> Result<Dynamic> {
-        let hosts = lock(&self.hosts).clone();
-        let host = hosts.run(&format!("repl job {}", job.0.number), &self.events, &job.0.cancel)?;
-        let mut engine = engine::build(&host);
+    fn work(&self, host: &Arc<Host>, callback: &FnPtr, ast: &AST) -> Result<Dynamic> {
+        let mut engine = engine::build(host);
         for (name, module) in lock(&self.modules).iter() {
             engine.register_static_module(name.as_str(), module.clone());
         }

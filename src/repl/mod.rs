@@ -26,7 +26,7 @@ use commands::Flow;
 use complete::Completing;
 use hosts::Hosts;
 use input::{Input, Typed};
-use jobs::Jobs;
+use jobs::{Job, Jobs};
 use session::{Outcome, Session};
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex};
@@ -247,7 +247,11 @@ impl Shell {
         let quiet = value.is_unit() || self.events.json || text.trim_end().ends_with(';');
         if !quiet {
             let look = self.look();
-            self.page(&render::value(value, look));
+            let text = match value.read_lock::<Job>() {
+                Some(job) => job.to_string(),
+                None => render::value(value, look),
+            };
+            self.page(&text);
         }
     }
 

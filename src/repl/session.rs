@@ -4,7 +4,7 @@ use super::complete::State;
 use super::hosts::{Hosts, for_script};
 use super::jobs::Jobs;
 use super::scan::{Kind, scan};
-use super::shape::{Shape, holds_handle};
+use super::shape::{Shape, for_run};
 use crate::bindings::spec::Cancel;
 use crate::error::{Error, Result};
 use crate::host::engine::{self, LAST_VALUE};
@@ -171,26 +171,6 @@ impl Session {
                 return None;
             }
         };
-        let used: Vec<&str> = scan(text).tokens.into_iter().map(|t| &text[t.at]).collect();
-        let mut scope = Scope::new();
-        for (variable, constant, value) in self.scope.iter() {
-            if used.contains(&variable) && holds_handle(&value) {
-                let e = Error::denied(format!("`{variable}` acts on the living site: this line cannot be planned"))
-                    .hint(":plan off runs it at once; zs -n is a whole session on a model");
-                self.host.events.error(
-                    &e,
-                    &report::render(&Failure { error: e.clone(), places: vec![], raised: true }, None, false),
-                    &[],
-                );
-                return None;
-            }
-            let value = value.flatten_clone();
-            if constant {
-                scope.push_constant_dynamic(variable, value)
-            } else {
-                scope.push_dynamic(variable, value)
-            };
-        }
         let events = Arc::new(Events::keeping());
         let host = match self.hosts.plan(&events, &self.host.cancel) {
             Ok(host) => host,
@@ -199,6 +179,18 @@ impl Session {
                 return None;
             }
         };
+        let used: Vec<&str> = scan(text).tokens.into_iter().map(|t| &text[t.at]).collect();
+        let handles = engine::handles(&host);
+        let mut scope = Scope::new();
+        for (variable, constant, value) in self.scope.iter().filter(|(v, ..)| used.contains(v)) {
+            let Ok(value) = for_run(&value, &handles) else {
+                let e = Error::denied(format!("`{variable}` acts on the living site: this line cannot be planned"))
+                    .hint(":plan off runs it at once; zs -n is a whole session on a model");
+                self.failed(&throw(e), name, &mark);
+                return None;
+            };
+            if constant { scope.push_constant_dynamic(variable, value) } else { scope.push_dynamic(variable, value) };
+        }
         let mut engine = engine::build(&host);
         // Begun for good by the line itself, when it has been said yes to.
         engine.register_fn("spawn", |_: FnPtr| ()).register_fn("wait", |_: Dynamic| ());

@@ -1,6 +1,8 @@
 //! What completion keeps of the session's variables: types and keys, not the values.
 
+use crate::bindings::virsh::script::Virsh;
 use rhai::{Array, Dynamic, FnPtr, Map};
+use std::collections::HashMap;
 
 #[derive(Clone, Debug, Default)]
 pub struct Shape {
@@ -57,19 +59,37 @@ pub fn kind_of(value: &Dynamic) -> String {
 
 /// A value of ours that acts on a site.
 pub fn is_handle(value: &Dynamic) -> bool {
-    value.is_variant() && value.type_name().starts_with("zs::") && kind_of(value) != "Error"
+    value.is_variant() && value.type_name().starts_with("zs::") && !["Error", "Job"].contains(&kind_of(value).as_str())
 }
 
-/// Whether a value holds a handle, however deep.
-pub fn holds_handle(value: &Dynamic) -> bool {
+/// A copy of a value for another run: closures capture `rbd` and its like, which must act in that run. Of any other
+/// handle the type comes back, for it can act in its own run alone.
+pub fn for_run(value: &Dynamic, handles: &HashMap<&'static str, Dynamic>) -> Result<Dynamic, String> {
+    let value = value.flatten_clone();
     if let Some(map) = value.read_lock::<Map>() {
-        return map.values().any(holds_handle);
+        let copied = map.iter().map(|(k, v)| Ok((k.clone(), for_run(v, handles)?)));
+        return Ok(Dynamic::from_map(copied.collect::<Result<_, String>>()?));
     }
     if let Some(list) = value.read_lock::<Array>() {
-        return list.iter().any(holds_handle);
+        let copied = list.iter().map(|v| for_run(v, handles));
+        return Ok(Dynamic::from_array(copied.collect::<Result<_, String>>()?));
     }
     if let Some(f) = value.read_lock::<FnPtr>() {
-        return f.iter_curry().any(holds_handle);
+        return Ok(Dynamic::from(closure_for_run(&f, handles)?));
     }
-    is_handle(value)
+    if !is_handle(&value) {
+        return Ok(value);
+    }
+    let elsewhere = value.read_lock::<Virsh>().is_some_and(|v| !v.0.is_here());
+    let own = handles.values().find(|h| h.type_id() == value.type_id()).filter(|_| !elsewhere);
+    own.cloned().ok_or_else(|| kind_of(&value))
+}
+
+/// The same for a closure.
+pub fn closure_for_run(f: &FnPtr, handles: &HashMap<&'static str, Dynamic>) -> Result<FnPtr, String> {
+    let mut f = f.clone();
+    for captured in f.iter_curry_mut() {
+        *captured = for_run(captured, handles)?;
+    }
+    Ok(f)
 }

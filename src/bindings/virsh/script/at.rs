@@ -43,6 +43,11 @@ impl At {
         Ok(At { host: self.host.clone(), there: Some(There { uri: uri.into(), host_uuid, world }) })
     }
 
+    /// True of the run's own hypervisor.
+    pub fn is_here(&self) -> bool {
+        self.there.is_none()
+    }
+
     pub fn virsh(&self) -> &dyn Read {
         match &self.there {
             Some(there) => there.world.virsh(),
