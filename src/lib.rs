@@ -7,12 +7,16 @@
 //! | four backends with the same five files | [`bindings`] |
 //! | engine, gate, journal, undo, rights, events, errors | [`host`] |
 //! | host helpers of scripts: xml, inventory, args, units … | [`helpers`] |
+//! | what is wrong with a script, without running it | [`check`] |
+//! | the same for editors | [`lsp`] |
 //! | help, tables, reference: loops over the registry | [`render`] |
 
 pub mod bindings;
+pub mod check;
 pub mod cli;
 pub mod config;
 pub mod error;
 pub mod helpers;
 pub mod host;
+pub mod lsp;
 pub mod render;

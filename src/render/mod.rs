@@ -1,5 +1,8 @@
 //! Values and the registry as text for people.
 
+pub mod doc;
+pub mod markdown;
+
 use comfy_table::{ContentArrangement, Table};
 use rhai::{Array, Dynamic, Map};
 
