@@ -15,9 +15,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 mod check;
+mod complete;
+mod completions;
+mod definitions;
 mod doc;
 mod doctor;
 mod history;
+mod lsp;
+mod man;
 mod recover;
 mod repl;
 mod run;
@@ -92,10 +97,26 @@ struct Cli {
 enum Command {
     /// Lists scripts that can be run by name
     Scripts,
-    /// Compiles scripts without running them
-    Check { files: Vec<PathBuf> },
-    /// Shows the documentation of a function or namespace
-    Doc { name: Option<String> },
+    /// Finds mistakes in scripts without running them
+    Check {
+        /// Scripts, as `zs SCRIPT` finds them, and directories; `-` is standard input
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+        /// How findings are written: for people, or a JSON object a line
+        #[arg(long, value_name = "FORMAT", default_value = "text", value_parser = ["text", "json"])]
+        format: String,
+        /// Warnings are errors: exit code 2
+        #[arg(long)]
+        strict: bool,
+    },
+    /// Shows the documentation of a function, namespace, module or script
+    Doc {
+        /// `rbd`, `rbd.clone`, `rbd snap create`, `std/clone`, `clone.rhai`
+        name: Vec<String>,
+        /// Write the whole reference into this directory
+        #[arg(long, value_name = "DIR", conflicts_with = "name")]
+        markdown: Option<PathBuf>,
+    },
     /// Runs the functions `test_…` of scripts, each in a site in memory
     Test {
         /// Scripts, or directories of them
@@ -128,6 +149,23 @@ enum Command {
     Doctor,
     /// Takes back what killed runs left
     Recover,
+    /// Serves editors: mistakes, documentation and completion while somebody types
+    Lsp,
+    /// Writes type definitions for Rhai's language server
+    Definitions { dir: PathBuf },
+    /// Prints what a shell needs to complete zs' arguments
+    Completions {
+        #[arg(value_parser = ["bash", "zsh", "fish"])]
+        shell: String,
+    },
+    /// Writes manual pages
+    Man { dir: PathBuf },
+    /// What may stand for the last of these words
+    #[command(name = "__complete", hide = true)]
+    Complete {
+        #[arg(last = true)]
+        words: Vec<String>,
+    },
     #[command(external_subcommand)]
     Other(Vec<String>),
 }
@@ -191,8 +229,8 @@ fn dispatch(cli: &Cli, events: &Arc<Events>) -> Result<u8> {
             run::run(cli, events, Source { name: "stdin".into(), text, dir: None }, vec![], false)
         }
         Some(Command::Scripts) => list_scripts(cli, events),
-        Some(Command::Check { files }) => check::check(cli, events, files),
-        Some(Command::Doc { name }) => doc::doc(events, name.as_deref()),
+        Some(Command::Check { files, format, strict }) => check::check(cli, events, files, format == "json", *strict),
+        Some(Command::Doc { name, markdown }) => doc::doc(cli, events, name, markdown.as_deref()),
         Some(Command::Test { paths, only }) => {
             testing::run(&Config::load(cli.config.as_deref())?, paths, only.as_deref().unwrap_or_default(), events)
         }
@@ -200,6 +238,11 @@ fn dispatch(cli: &Cli, events: &Arc<Events>) -> Result<u8> {
         Some(Command::Show { run }) => history::show(events, run),
         Some(Command::Undo { run, force }) => undo::undo(cli, events, run, force),
         Some(Command::Doctor) => doctor::doctor(cli, events),
+        Some(Command::Lsp) => lsp::lsp(cli),
+        Some(Command::Definitions { dir }) => definitions::definitions(events, dir),
+        Some(Command::Completions { shell }) => Ok(completions::completions(events, shell)),
+        Some(Command::Man { dir }) => man::man(cli, events, dir),
+        Some(Command::Complete { words }) => Ok(complete::complete(cli, words)),
         Some(Command::Recover) => recover::recover_all(cli, events),
         Some(Command::Other(words)) => {
             let (name, args) = words.split_first().ok_or_else(|| Error::invalid("nothing to run").usage())?;

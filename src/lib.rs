@@ -9,14 +9,18 @@
 //! | host helpers of scripts: xml, inventory, args, units … | [`helpers`] |
 //! | `zs doctor`: one table of checks | [`doctor`] |
 //! | the prompt | [`repl`] |
+//! | what is wrong with a script, without running it | [`check`] |
+//! | the same for editors | [`lsp`] |
 //! | help, tables, reference: loops over the registry | [`render`] |
 
 pub mod bindings;
+pub mod check;
 pub mod cli;
 pub mod config;
 pub mod doctor;
 pub mod error;
 pub mod helpers;
 pub mod host;
+pub mod lsp;
 pub mod render;
 pub mod repl;

@@ -236,3 +236,56 @@ fn files_are_taken_back() {
     assert!(zs("", "").status.success());
     assert!(work.join("a/moved").exists() && !work.join("gone").exists());
 }
+
+#[test]
+fn check_tells_people_and_editors() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("my.rhai");
+    let name = path.display().to_string();
+    std::fs::write(&path, "let vm = \"名字\";\nprint(\"名字\" + rbd.inof(\"p/a\"));\nprint(vmm);\n").expect("write");
+    let run = zs(&["check", &name]);
+    assert_eq!(run.code, 2, "{}", run.err);
+    let shown = "2 | print(\"名字\" + rbd.inof(\"p/a\"));\n  |                    ^^^^\nhint: did you mean `info`?\n";
+    assert!(run.err.contains(shown) && run.err.contains(":2:18\n"), "{}", run.err);
+    assert!(run.err.contains("did you mean `vm`?") && run.err.contains("2 errors, 1 warning"), "{}", run.err);
+
+    let run = zs(&["check", "--format", "json", &name]);
+    let lines: Vec<serde_json::Value> = run.out.lines().map(|l| serde_json::from_str(l).expect("JSON")).collect();
+    assert_eq!((run.code, lines.len(), run.err.as_str()), (2, 3, ""));
+    let found = lines.iter().find(|f| f["code"] == "unknown-method").expect("the method");
+    assert_eq!((&found["line"], &found["column"], &found["end"]), (&2.into(), &18.into(), &22.into()), "{found}");
+    assert_eq!((&found["file"], &found["severity"]), (&name.as_str().into(), &"error".into()), "{found}");
+
+    // A warning is no mistake, unless it is to be one.
+    std::fs::write(&path, "let vm = 1;\nprint(2);\n").expect("write");
+    assert_eq!(zs(&["check", &name]).code, 0);
+    assert_eq!(zs(&["check", "--strict", &name]).code, 2);
+    assert!(zs(&["check", &name]).err.contains("warning[unused-variable]"));
+    // Whole directories, and nothing to do is a mistake.
+    assert_eq!(zs(&["check", "--strict", &dir.path().display().to_string()]).code, 2);
+    assert_eq!(zs(&["check"]).code, 2);
+}
+
+#[test]
+fn doc_finds_what_people_call_it() {
+    for (words, first) in [
+        (&["rbd.clone"][..], "rbd.clone(snap, new_image[, options])"),
+        (&["rbd", "snap", "create"], "rbd.snap_create(new_snap[, options])"),
+        (&["virsh", "pool-autostart"], "virsh.pool_autostart(storage_pool, on)"),
+        (&["ceph.pool"], "ceph.pool.application_enable("),
+        (&["parallel"], "parallel(list, callback[, options])"),
+        (&["std/clone"], "import \"std/clone\" as clone;"),
+        (&["std/clone::many"], "import \"std/clone\" as clone;"),
+        (&["clone.rhai"], "Clones VMs of the template"),
+        (&["hypervisor"], "There is no `hypervisor`. These speak of it:"),
+    ] {
+        let run = zs(&[&["doc"], words].concat());
+        assert!(run.code == 0 && run.out.starts_with(first), "{words:?}: {}{}", run.out, run.err);
+    }
+    let run = zs(&["doc", "rbd.cloen"]);
+    assert!(run.code == 2 && run.err.contains("did you mean `zs doc rbd.clone`?"), "{}", run.err);
+    let run = zs(&["doc"]);
+    for name in ["NAMESPACES", "snap_create", "std/clone", "clone.rhai", "wait_until"] {
+        assert!(run.out.contains(name), "{name}: {}", run.out);
+    }
+}

@@ -193,9 +193,10 @@ fn zs(args: &[&str]) -> (i32, String) {
 
 #[test]
 fn shipped_scripts_pass_zs_check() {
-    let all = [files("scripts", "rhai"), files("stdlib", "rhai")].concat();
+    let dirs = ["scripts", "stdlib", "docs", "tests/scripts"];
+    let all: Vec<(String, String)> = dirs.into_iter().flat_map(|d| files(d, "rhai")).collect();
     let names: Vec<&str> = all.iter().map(|(name, _)| name.as_str()).collect();
-    let (code, said) = zs(&[&["check"], &names[..]].concat());
+    let (code, said) = zs(&[&["check", "--strict"], &names[..]].concat());
     assert_eq!(code, 0, "{said}");
     let dir = tempfile::tempdir().expect("a directory");
     let wrong = dir.path().join("wrong.rhai");

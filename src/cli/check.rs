@@ -1,23 +1,64 @@
 //! `zs check`.
 
 use super::Cli;
+use crate::check::{Checker, Severity, render};
 use crate::config::Config;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::host::events::Events;
-use crate::host::{engine, report, scripts};
-use std::path::PathBuf;
+use crate::host::scripts::{self, Source};
+use serde_json::{Value, json};
+use std::io::Read;
+use std::path::{Path, PathBuf};
 
-pub fn check(cli: &Cli, events: &Events, files: &[PathBuf]) -> Result<u8> {
+/// 0, or 2 where there is a mistake; a warning is none, unless `strict`.
+pub fn check(cli: &Cli, events: &Events, files: &[PathBuf], as_json: bool, strict: bool) -> Result<u8> {
     let config = Config::load(cli.config.as_deref())?;
-    let engine = engine::bare();
-    let mut bad = 0;
-    for file in files {
-        let source = scripts::find(&file.display().to_string(), &config.scripts.path)?;
-        if let Err(e) = engine::compile(&engine, &source) {
-            bad += 1;
-            let failure = report::failure(&e, &source.name, Some(&engine));
-            events.error(&failure.error, &report::render(&failure, Some(&source.text), false), &[]);
+    let mut checker = Checker::new(&config.scripts.path);
+    let mut all: Vec<Value> = Vec::new();
+    let (mut errors, mut warnings) = (0, 0);
+    for source in sources(files, &config.scripts.path)? {
+        for finding in checker.check(&source).findings {
+            match finding.severity {
+                Severity::Error => errors += 1,
+                Severity::Warning => warnings += 1,
+            }
+            if as_json || cli.json {
+                let mut object = json!({ "file": source.name });
+                if let (Some(map), Ok(Value::Object(rest))) = (object.as_object_mut(), serde_json::to_value(&finding)) {
+                    map.extend(rest);
+                }
+                if as_json && !cli.json {
+                    println!("{object}");
+                }
+                all.push(object);
+            } else {
+                eprint!("{}", render(&finding, &source, &|color, text| events.paint(color, text)));
+            }
         }
     }
-    Ok(if bad > 0 { 2 } else { 0 })
+    if cli.json {
+        events.result(Value::Array(all));
+    } else if !as_json && errors + warnings > 0 {
+        let count = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
+        eprintln!("{}, {}", count(errors, "error"), count(warnings, "warning"));
+    }
+    Ok(if errors > 0 || (strict && warnings > 0) { 2 } else { 0 })
+}
+
+fn sources(files: &[PathBuf], dirs: &[PathBuf]) -> Result<Vec<Source>> {
+    let mut all = Vec::new();
+    for file in files {
+        if file == Path::new("-") {
+            let mut text = String::new();
+            std::io::stdin().read_to_string(&mut text).map_err(|e| Error::from(e).subject("standard input").usage())?;
+            all.push(Source { name: "stdin".into(), text, dir: Some(PathBuf::from(".")) });
+        } else if file.is_dir() {
+            for path in crate::host::testing::scripts_below(file)? {
+                all.push(scripts::find(&path.display().to_string(), dirs)?);
+            }
+        } else {
+            all.push(scripts::find(&file.display().to_string(), dirs)?);
+        }
+    }
+    Ok(all)
 }

@@ -11,8 +11,9 @@ pub enum Parsed {
     Help(String),
 }
 
-const POSITIONAL_KEYS: &[&str] = &["name", "help", "many", "required", "default", "kind", "choices"];
-const OPTION_KEYS: &[&str] = &["name", "help", "value", "short", "default", "kind", "choices", "many", "required"];
+pub const SPEC_KEYS: &[&str] = &["about", "positional", "options", "examples"];
+pub const POSITIONAL_KEYS: &[&str] = &["name", "help", "many", "required", "default", "kind", "choices"];
+pub const OPTION_KEYS: &[&str] = &["name", "help", "value", "short", "default", "kind", "choices", "many", "required"];
 
 fn text(spec: &Map, key: &str) -> Option<String> {
     spec.get(key).filter(|v| !v.is_unit()).map(ToString::to_string)
@@ -44,14 +45,9 @@ fn known(map: &Map, keys: &[&str], what: &str) -> Result<()> {
 
 /// Reads `args` by `spec` (`about`, `positional`, `options`, `examples`).
 pub fn parse(script: &str, spec: &Map, args: &[String], color: bool) -> Result<Parsed> {
-    known(spec, &["about", "positional", "options", "examples"], "args.parse")?;
     let (positional, options) = (maps(spec, "positional")?, maps(spec, "options")?);
-    declared(&positional, &options)?;
-    let command = command(script, spec, &positional, &options)?.color(if color {
-        clap::ColorChoice::Always
-    } else {
-        clap::ColorChoice::Never
-    });
+    let command =
+        command_of(script, spec)?.color(if color { clap::ColorChoice::Always } else { clap::ColorChoice::Never });
     let words = std::iter::once(script.to_string()).chain(args.iter().cloned());
     let matches = match command.try_get_matches_from(words) {
         Ok(m) => m,
@@ -91,6 +87,19 @@ pub fn parse(script: &str, spec: &Map, args: &[String], color: bool) -> Result<P
         values.insert(key.into(), value);
     }
     Ok(Parsed::Values(values))
+}
+
+/// Whether a declaration can be one.
+pub fn check(spec: &Map) -> Result<()> {
+    command_of("script", spec).map(|_| ())
+}
+
+/// The arguments of a script as clap knows them.
+pub fn command_of(script: &str, spec: &Map) -> Result<Command> {
+    known(spec, SPEC_KEYS, "args.parse")?;
+    let (positional, options) = (maps(spec, "positional")?, maps(spec, "options")?);
+    declared(&positional, &options)?;
+    command(script, spec, &positional, &options)
 }
 
 /// What clap takes for a bug of the program, and says by a panic.
@@ -207,6 +216,9 @@ fn with_choices(arg: Arg, spec: &Map) -> Arg {
     let choices: Vec<String> = choices.iter().map(ToString::to_string).collect();
     arg.value_parser(clap::builder::PossibleValuesParser::new(choices))
 }
+
+/// What `kind` may be in a declaration.
+pub const ARGUMENT_KINDS: &[&str] = &["text", "path", "int", "size", "time", "vm", "vms", "address", "ip", "mac"];
 
 /// An argument by its declared kind.
 fn typed(kind: Option<&str>, value: &str) -> Result<Dynamic> {

@@ -82,6 +82,14 @@ impl Entry {
         Some(lines.take_while(|l| !l.starts_with("# ")).collect::<Vec<_>>().join("\n"))
     }
 
+    /// The keys of its map of options, each with what is said of it.
+    pub fn options(&self) -> Vec<(String, String)> {
+        let Some(section) = self.section("Options") else { return Vec::new() };
+        let told = section.lines().filter_map(|l| l.strip_prefix("- ")?.split_once(':'));
+        let each = told.flat_map(|(keys, said)| keys.split(", ").map(move |k| (k, said)));
+        each.map(|(k, said)| (k.trim_matches('`').to_string(), said.trim().to_string())).collect()
+    }
+
     pub fn example(&self) -> Option<String> {
         let text = self.section("Example")?;
         let mut lines = text.lines().skip_while(|l| !l.starts_with("```"));

@@ -129,3 +129,11 @@ pub fn list(dirs: &[PathBuf]) -> Vec<Listed> {
     all.sort_by(|a, b| a.name.cmp(&b.name));
     all
 }
+
+/// The modules of the standard library, as `import` writes them: `std/clone`.
+pub fn std_modules() -> Vec<String> {
+    let stems = STDLIB.files().filter_map(|f| f.path().file_stem()?.to_str());
+    let mut all: Vec<String> = stems.map(|s| format!("std/{s}")).collect();
+    all.sort();
+    all
+}

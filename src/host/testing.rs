@@ -79,7 +79,7 @@ fn tell(events: &Events, file: &str, name: &str, begun: Instant, failure: Option
     }
 }
 
-fn scripts_below(dir: &Path) -> Result<Vec<PathBuf>> {
+pub fn scripts_below(dir: &Path) -> Result<Vec<PathBuf>> {
     let fail = |e: std::io::Error| Error::from(e).op("test").subject(dir.display());
     let mut found = Vec::new();
     for entry in std::fs::read_dir(dir).map_err(fail)? {

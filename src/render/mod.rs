@@ -1,6 +1,8 @@
 //! Values as text for people. What is no terminal gets all of it, as it is; a terminal what fits and what people read.
 
+pub mod doc;
 mod human;
+pub mod markdown;
 mod table;
 mod xml;
 

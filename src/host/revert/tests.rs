@@ -71,7 +71,7 @@ impl Lab {
                 .eval_ast_with_scope::<Dynamic>(&mut Scope::new(), &ast)
                 .map_err(|e| report::failure(&e, "test", Some(&engine)).error)
         });
-        done.expect("runs");
+        let _ = done.expect("runs");
         id
     }
 
