@@ -25,6 +25,7 @@ fn run(program: &str, code: &str, dir: &Path) -> String {
         .env("PATH", format!("{bin}:/usr/bin:/bin"))
         .env("ZS_CONFIG", dir.join("zs.toml"))
         .env("HOME", dir)
+        .env("LIBVIRT_DEFAULT_URI", "test:///default")
         .current_dir(dir)
         .stdin(Stdio::null())
         .output()

@@ -51,7 +51,7 @@ impl Walk<'_> {
             return Type::Any;
         }
         self.note_entry(&right, pos);
-        self.options(&right, 0, f);
+        self.options(&right, &types, 0, f);
         self.types(name, &right, &types, f, 0);
         same(right.iter().filter(|o| fit(o, &types)).map(|o| &o.returns))
     }
@@ -243,7 +243,7 @@ impl Walk<'_> {
             self.note_entry(&right, pos);
         }
         let all: Vec<Type> = std::iter::once(of.clone()).chain(types).collect();
-        self.options(&right, 1, f);
+        self.options(&right, &all, 1, f);
         self.types(name, &right, &all, f, 1);
         match &of {
             Type::Array(_) if SAME.contains(&name) => of,
@@ -267,8 +267,7 @@ impl Walk<'_> {
         };
         let (message, hint) = match namespace {
             Some(namespace) => {
-                let methods = self.library.methods(of);
-                let near = nearest(name, methods.iter().copied());
+                let near = self.library.near_method(of, name);
                 let other = || -> Option<String> {
                     let same = self.library.overloads(name).iter().filter_map(|o| o.entry);
                     let there = same.map(|e| registry::signature(&self.library.entries[e])).next()?;
@@ -280,8 +279,7 @@ impl Walk<'_> {
                 (format!("there is no method `{name}`"), everywhere(self))
             }
             None => {
-                let methods = self.library.methods(of);
-                let near = nearest(name, methods.iter().copied()).map(|n| format!("did you mean `{n}`?"));
+                let near = self.library.near_method(of, name).map(|n| format!("did you mean `{n}`?"));
                 (format!("{} has no method `{name}`", of.name()), near)
             }
         };

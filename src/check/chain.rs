@@ -71,46 +71,40 @@ impl Walk<'_> {
 
     fn property(&mut self, of: &Type, name: &str, pos: Position, assigned: bool) -> Type {
         match of {
-            Type::Map(Some(record)) if !assigned && !record.fields.iter().any(|f| f == name) => {
+            Type::Map(Some(record))
+                if !assigned && !record.fields.iter().any(|f| f == name) && !self.asks_for(name) =>
+            {
                 let near = nearest(name, record.fields.iter().map(String::as_str));
                 let hint = near
                     .map_or_else(|| format!("it has {}", record.fields.join(", ")), |n| format!("did you mean `{n}`?"));
-                self.wrong("unknown-field", pos, format!("what {} gives has no `{name}`", record.of), Some(hint));
+                let what = if record.of.is_empty() { "this map".into() } else { format!("what {} gives", record.of) };
+                self.wrong("unknown-field", pos, format!("{what} has no `{name}`"), Some(hint));
                 Type::Any
             }
-            Type::Of(_) | Type::Text | Type::Array(_) => {
+            Type::Any | Type::Unit | Type::Map(_) | Type::Function => Type::Any,
+            _ => {
                 if let Some(ty) = self.library.getter(of, name) {
                     return ty.clone();
                 }
-                let methods = self.library.methods(of);
                 let properties = self.library.properties(of);
                 let what = match of {
                     Type::Of(t) => registry::namespace_of(t).map_or_else(|| of.name(), |n| format!("`{n}`")),
                     _ => of.name(),
                 };
-                let hint = if methods.contains(name) {
-                    format!("it is a function: .{name}(…)")
+                let hint = if self.library.methods(of).contains(name) {
+                    Some(format!("it is a function: .{name}(…)"))
                 } else {
-                    match nearest(name, methods.iter().copied().chain(properties)) {
-                        Some(near) => format!("did you mean `{near}`?"),
-                        None => {
-                            return if matches!(of, Type::Of(_)) {
-                                self.no_property(&what, name, pos)
-                            } else {
-                                Type::Any
-                            };
-                        }
-                    }
+                    let near = nearest(name, properties).or_else(|| self.library.near_method(of, name));
+                    near.map(|n| format!("did you mean `{n}`?"))
                 };
-                self.wrong("unknown-property", pos, format!("{what} has no property `{name}`"), Some(hint));
+                self.wrong("unknown-property", pos, format!("{what} has no property `{name}`"), hint);
                 Type::Any
             }
-            _ => Type::Any,
         }
     }
-
-    fn no_property(&mut self, what: &str, name: &str, pos: Position) -> Type {
-        self.wrong("unknown-property", pos, format!("{what} has no property `{name}`"), None);
-        Type::Any
+    /// Whether the script looks whether there is such a field before it reads it.
+    fn asks_for(&self, name: &str) -> bool {
+        let text = &self.source.text;
+        text.contains(&format!("\"{name}\" in ")) || text.contains(&format!("contains(\"{name}\")"))
     }
 }

@@ -174,13 +174,22 @@ impl Facts {
         match expr {
             Expr::Map(x, _) => self.keys.extend(x.0.iter().map(|(k, _)| k.name.to_string())),
             Expr::Dot(x, ..) | Expr::Index(x, ..) => {
-                if changes(&x.rhs)
+                if self.changes(&x.rhs)
                     && let Some(name) = root(expr)
                 {
                     self.changed.insert(name);
                 }
             }
             _ => {}
+        }
+    }
+
+    /// A method that may leave its receiver with other content: of arrays and maps, or the script's own with `this`.
+    fn changes(&self, rhs: &Expr) -> bool {
+        match rhs {
+            Expr::MethodCall(f, _) => CHANGING.contains(&f.name.as_str()) || self.named(&f.name).next().is_some(),
+            Expr::Dot(x, ..) | Expr::Index(x, ..) => self.changes(&x.lhs) || self.changes(&x.rhs),
+            _ => false,
         }
     }
 
@@ -205,14 +214,6 @@ fn body(ast: &AST, def: &ScriptFuncDef) -> Vec<Stmt> {
         true
     });
     body
-}
-
-fn changes(rhs: &Expr) -> bool {
-    match rhs {
-        Expr::MethodCall(f, _) => CHANGING.contains(&f.name.as_str()),
-        Expr::Dot(x, ..) | Expr::Index(x, ..) => changes(&x.lhs) || changes(&x.rhs),
-        _ => false,
-    }
 }
 
 /// The variable that a chain of dots and brackets begins with.

@@ -2,6 +2,7 @@
 
 use super::types::{Record, Type};
 use crate::bindings::NAMESPACES;
+use crate::error::nearest;
 use crate::helpers;
 use crate::host::registry::{self, Entry};
 use rhai::Engine;
@@ -110,6 +111,13 @@ impl Library {
         named.map(|(name, _)| name.as_str()).collect()
     }
 
+    /// The method of a type that may be meant by a name: the nearest, or the one that it begins with, as `len` in `length`.
+    pub fn near_method(&self, receiver: &Type, name: &str) -> Option<&str> {
+        let all = self.methods(receiver);
+        let begins = |m: &&&str| m.len() > 2 && name.starts_with(**m);
+        nearest(name, all.iter().copied()).or_else(|| all.iter().filter(begins).max_by_key(|m| m.len()).copied())
+    }
+
     /// What can be called without a receiver.
     pub fn free(&self) -> BTreeSet<&str> {
         let is_free = |o: &Overload| match o.entry {
@@ -161,18 +169,28 @@ fn record(entries: &[Entry], entry: &Entry, depth: u8) -> Option<(bool, Option<R
     let (is_array, rest) = match (text.strip_prefix("An array of maps"), text.strip_prefix("A map")) {
         (Some(rest), _) => (true, rest),
         (_, Some(rest)) => (false, rest),
-        _ => return None,
+        // The new image, as `rbd.info`.
+        _ => (false, text.strip_prefix("The ").and_then(|t| t.find(", as `").map(|at| &t[at + 1..]))?),
     };
     let of = registry::signature(entry).split('(').next().unwrap_or_default().to_string();
     if let Some(list) = rest.strip_prefix(':') {
         let fields = names_in(list)?;
-        return Some((is_array, (!list.contains('…')).then_some(Record { fields, of })));
+        return Some((is_array, (!is_open(list)).then_some(Record { fields, of })));
     }
-    let (other, more) = rest.strip_prefix(" as of `")?.split_once('`')?;
+    let (other, more) = rest.strip_prefix(" as of `").or(rest.strip_prefix(" as `"))?.split_once('`')?;
     let other = entries.iter().find(|e| registry::signature(e).split('(').next() == Some(other))?;
     let base = if depth == 0 { None } else { record(entries, other, depth - 1)?.1 };
     let added = names_in(more)?;
     Some((is_array, base.map(|b| Record { fields: [b.fields, added].concat(), of })))
+}
+
+/// Whether a list says that there is more; what it says in brackets is of something else.
+fn is_open(text: &str) -> bool {
+    let mut depth = 0;
+    text.chars().any(|c| {
+        depth += i32::from(c == '(') - i32::from(c == ')');
+        c == '…' && depth == 0
+    })
 }
 
 /// The names in backticks that stand in no brackets, up to the end of the sentence.

@@ -62,13 +62,56 @@ impl Checker {
     }
 
     pub fn check(&mut self, source: &Source) -> Analysis {
-        match self.engine.compile(&source.text) {
-            Ok(ast) => self.check_ast(source, &ast),
-            Err(e) => {
-                let finding = finding::syntax(&e, &source.text, self.library.globals());
-                Analysis { findings: vec![finding], ..Analysis::default() }
+        let e = match self.engine.compile(&source.text) {
+            Ok(ast) => return self.check_ast(source, &ast),
+            Err(e) => e,
+        };
+        let first = finding::syntax(&e, &source.text, self.library.globals());
+        let more = self.beyond(source, first.line);
+        let mut findings = vec![first];
+        findings.extend(more);
+        findings.sort_by_key(|f| (f.line, f.column));
+        Analysis { findings, ..Analysis::default() }
+    }
+
+    /// Rhai's parser stops at its first error. What else is wrong is found without the lines that it stumbles over: what
+    /// these may have declared or used is not judged.
+    fn beyond(&mut self, source: &Source, first: usize) -> Vec<Finding> {
+        const MOST: usize = 20;
+        let mut lines: Vec<String> = source.text.split('\n').map(String::from).collect();
+        let (mut found, mut line, mut left_out) = (Vec::new(), first, String::new());
+        for _ in 0..MOST {
+            let Some(old) = lines.get_mut(line.saturating_sub(1)) else { return found };
+            if !is_balanced(old) {
+                return found;
             }
+            left_out.push_str(old);
+            *old = " ".repeat(old.chars().count());
+            let text = lines.join("\n");
+            let e = match self.engine.compile(&text) {
+                Ok(ast) => {
+                    let rest = Source { text, ..source.clone() };
+                    let word = |w: &str| left_out.split(|c: char| !c.is_alphanumeric() && c != '_').any(|x| x == w);
+                    let known = self.check_ast(&rest, &ast).findings;
+                    let sure = known.into_iter().filter(|f| {
+                        let code = rest.text.lines().nth(f.line - 1).unwrap_or_default();
+                        let at: String = code.chars().skip(f.column - 1).take(f.end - f.column).collect();
+                        f.severity == Severity::Error && !word(&at)
+                    });
+                    found.extend(sure);
+                    return found;
+                }
+                Err(e) => e,
+            };
+            let next = finding::syntax(&e, &text, self.library.globals());
+            // The same line again, or the end: it was not this line's mistake.
+            if next.line <= line || next.line >= lines.len() && e.position().is_none() {
+                return found;
+            }
+            line = next.line;
+            found.push(next);
         }
+        found
     }
 
     fn check_ast(&mut self, source: &Source, ast: &AST) -> Analysis {
@@ -77,6 +120,12 @@ impl Checker {
         walk.script(ast);
         walk.finish()
     }
+}
+
+/// Whether a line closes what it opens, so that the rest of a script stays whole without it.
+fn is_balanced(line: &str) -> bool {
+    let count = |c: char| line.matches(c).count();
+    count('{') == count('}') && count('(') == count(')') && count('[') == count(']') && count('`') % 2 == 0
 }
 
 #[cfg(test)]

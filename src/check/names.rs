@@ -46,7 +46,9 @@ impl Walk<'_> {
         } else {
             let names: Vec<&str> = self.scopes.names().chain(self.library.globals()).collect();
             let functions = self.facts.functions.iter().map(|f| f.def.name.as_str());
-            nearest(name, names.into_iter().chain(functions)).map(|n| format!("did you mean `{n}`?"))
+            nearest(name, names.into_iter().chain(functions))
+                .filter(|_| name.len() > 1)
+                .map(|n| format!("did you mean `{n}`?"))
         };
         self.wrong("unknown-variable", pos, format!("there is no variable `{name}`"), hint);
         Type::Any

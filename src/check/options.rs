@@ -13,9 +13,16 @@ use std::rc::Rc;
 
 impl Walk<'_> {
     /// Keys of a map literal where options stand.
-    pub fn options(&mut self, overloads: &[&Overload], skip: usize, f: &FnCallExpr) {
+    pub fn options(&mut self, overloads: &[&Overload], types: &[Type], skip: usize, f: &FnCallExpr) {
         for (at, arg) in f.args.iter().enumerate() {
-            let Expr::Map(x, _) = arg else { continue };
+            // Written there, or before in a variable that nothing has changed since.
+            let keys: Vec<(String, Position)> = match (arg, &types[at + skip]) {
+                (Expr::Map(x, _), _) => x.0.iter().map(|(k, _)| (k.name.to_string(), k.pos)).collect(),
+                (_, Type::Map(Some(r))) if r.of.is_empty() => {
+                    r.fields.iter().map(|f| (f.clone(), arg.start_position())).collect()
+                }
+                _ => continue,
+            };
             let mut known: BTreeSet<String> = BTreeSet::new();
             let mut full = BTreeSet::new();
             for o in overloads {
@@ -30,13 +37,13 @@ impl Walk<'_> {
             }
             let full: Vec<String> = full.into_iter().collect();
             let full = if full.len() == 1 { full[0].clone() } else { f.name.to_string() };
-            for (key, _) in &x.0 {
-                if !known.contains(key.name.as_str()) {
-                    let hint = match nearest(&key.name, known.iter().map(String::as_str)) {
+            for (key, pos) in keys {
+                if !known.contains(&key) {
+                    let hint = match nearest(&key, known.iter().map(String::as_str)) {
                         Some(near) => format!("did you mean `{near}`?"),
                         None => format!("known are {}", known.iter().cloned().collect::<Vec<_>>().join(", ")),
                     };
-                    self.wrong("unknown-option", key.pos, format!("{full} has no option `{}`", key.name), Some(hint));
+                    self.wrong("unknown-option", pos, format!("{full} has no option `{key}`"), Some(hint));
                 }
             }
         }

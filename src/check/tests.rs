@@ -113,6 +113,13 @@ const MISTAKES: &[(&str, &str, &str)] = &[
     ("unreachable", "loop { break; ⟦print⟧(2); }", "`break`"),
     ("unreachable", "fn f() { fail(\"no\"); ⟦print⟧(2); } f()", "`fail`"),
     ("hidden-method", "fn info(x) { x } info(1); rbd.⟦info⟧(\"p/a\")", "rbd.info"),
+    ("unknown-property", "let z = 5; z.⟦foo⟧", "no property `foo`"),
+    ("unknown-property", "rbd.ls(\"p\").⟦length⟧", "did you mean `len`?"),
+    ("unknown-field", "let m = #{ a: 1, b: 2 }; m.⟦c⟧", "this map has no `c`"),
+    ("unknown-option", "let o = #{ sparse_siz: 1 }; rbd.copy(\"p/a\", \"p/b\", ⟦o⟧)", "did you mean `sparse_size`?"),
+    ("unknown-field", "let i = rbd.info(\"p/a\"); i.⟦sise⟧", "did you mean `size`?"),
+    ("unknown-field", "let i = rbd.clone(\"p/a@s\", \"p/b\"); i.⟦sise⟧", "did you mean `size`?"),
+    ("unknown-method", "rbd.ls(\"p\").⟦length⟧()", "did you mean `len`?"),
     ("syntax", "let a = (1 + 2⟦;⟧", ""),
     ("syntax", "lett ⟦a⟧ = 1;", "did you mean `let`"),
     ("syntax", "fn f(a) { a } ⟦fn⟧ f(a) { a } f(1)", "already exists"),
@@ -134,6 +141,18 @@ fn each_mistake_is_found_where_it_stands() {
         }
     }
     assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), MISTAKES.len(), wrong.join("\n"));
+}
+
+#[test]
+fn one_mistake_does_not_hide_the_others() {
+    let script = "let a = 1;\nif a = 2 { print(a); }\nlet b = = 3;\nprint(b);\nrbd.inof(\"p/a\");\nprint(c);\nconst K = 1;\nK = 2;\nprint(K);";
+    let found = Checker::new(&[]).check(&source(script)).findings;
+    let places: Vec<_> = found.iter().map(|f| (f.code, f.line)).collect();
+    assert_eq!(
+        places,
+        [("syntax", 2), ("syntax", 3), ("unknown-method", 5), ("unknown-variable", 6), ("syntax", 8)],
+        "{found:#?}"
+    );
 }
 
 /// What is right, though a careless checker would not think so.
@@ -178,6 +197,14 @@ const RIGHT: &[&str] = &[
     "do { print(1); } while false;",
     "let text = \"\"; text += 1; text += 'c'; text",
     "site.whatever_a_site_has",
+    "fn init() { this.ready = true; } let m = #{ a: 1 }; m.init(); m.ready",
+    "let m = #{ a: 1 }; if \"b\" in m { m.b } else { m.a }",
+    "let m = #{ a: 1 }; m += #{ b: 2 }; m.b",
+    "let m = #{ a: 1 }; let change = || m.b = 2; change.call(); m.b",
+    "let o = #{}; o.jobs = 2; parallel([1], |x| x, o)",
+    "let all = [#{ a: 1 }, #{ a: 2 }]; for one in all { one.b = one.a; print(one.b); }",
+    "let d = virsh.list()[0]; if d.contains(\"x\") { d.x }",
+    "let m = #{ a: #{ b: 1 } }; m.a.b",
     "let x = 5; `${x.to_hex()} ${if x > 3 { \"a\" } else { \"b\" }}`",
     "defer(|| print(1)); transaction(|| { rbd.ls(\"p\") })",
     "log.info(`a`); print(1); debug(2); print(type_of(3))",

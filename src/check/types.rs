@@ -21,7 +21,7 @@ pub enum Type {
     Of(Rc<str>),
 }
 
-/// The fields of a map, and what it is the result of.
+/// The fields of a map, and what it is the result of; of nothing where the script writes it down itself.
 #[derive(Debug, PartialEq)]
 pub struct Record {
     pub fields: Vec<String>,

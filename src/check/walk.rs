@@ -6,7 +6,7 @@ use super::finding::{Finding, Severity, end_of, place};
 use super::library::Library;
 use super::modules::{self, Found, Module, Modules};
 use super::scope::{Kind, Known, Scopes, Target, Use, Variable};
-use super::types::Type;
+use super::types::{Record, Type};
 use crate::error::nearest;
 use crate::host::scripts::Source;
 use rhai::{AST, ASTFlags, Dynamic, Engine, Expr, FnPtr, Position, Stmt};
@@ -374,7 +374,8 @@ impl<'a> Walk<'a> {
             }
             Expr::Map(x, _) => {
                 x.0.iter().for_each(|(_, v)| _ = self.expr(v));
-                Type::Map(None)
+                let fields = x.0.iter().map(|(k, _)| k.name.to_string()).collect();
+                Type::Map(Some(Rc::new(Record { fields, of: String::new() })))
             }
             Expr::Variable(v, _, pos) if v.2.is_empty() => self.variable(&v.1, *pos, true),
             Expr::Variable(v, _, pos) => self.qualified_variable(&v.2, &v.1, *pos),

@@ -199,4 +199,6 @@ pub fn signature(e: &Entry) -> String {
 }
 
 #[cfg(test)]
+mod contract;
+#[cfg(test)]
 mod tests;

@@ -123,15 +123,51 @@ fn sample(kind: &str) -> &'static str {
     }
 }
 
-/// The keys that a function accepts, from what it says to one that it cannot know.
-fn accepted(e: &Entry) -> Result<BTreeSet<String>, String> {
+/// `rbd.ls` with these arguments, on a handle of its kind.
+fn call(e: &Entry, args: impl Iterator<Item = &'static str>) -> String {
     let receiver = match e.receiver.as_deref() {
         Some("Guest") => "guestfs.open(\"z-ubuntu20-rbd\").".into(),
         Some(r) => format!("{}.", namespace_of(r).unwrap_or_default()),
         None => String::new(),
     };
-    let args = e.params.iter().map(|p| if p == "options_" { "#{ zs_no_such_key: 1 }" } else { sample(p) });
-    let call = format!("{receiver}{}({})", e.name, args.collect::<Vec<_>>().join(", "));
+    format!("{receiver}{}({})", e.name, args.collect::<Vec<_>>().join(", "))
+}
+
+/// `zs check` takes a field that the documentation does not name for a mistake.
+#[test]
+fn documented_fields_are_those_returned() {
+    let library = crate::check::Library::new(&engine::bare());
+    let (mut seen, mut wrong) = (0, Vec::new());
+    for (at, e) in library.entries.iter().enumerate() {
+        let overload = library.overloads(&e.name).iter().find(|o| o.entry == Some(at));
+        let (ty, is_array) = match overload.map(|o| &o.returns) {
+            Some(crate::check::Type::Array(element)) => ((**element).clone(), true),
+            Some(ty) => (ty.clone(), false),
+            None => continue,
+        };
+        let crate::check::Type::Map(Some(record)) = ty else { continue };
+        let least = e.arities.first().copied().unwrap_or_default();
+        let Ok(value) = run(&call(e, e.params.iter().take(least).map(|p| sample(p)))) else { continue };
+        let first = match is_array {
+            true => value.try_cast::<rhai::Array>().and_then(|a| a.into_iter().next()),
+            false => Some(value),
+        };
+        let Some(map) = first.and_then(|v| v.try_cast::<Map>()) else { continue };
+        seen += 1;
+        let more: Vec<_> = map.keys().filter(|k| !record.fields.iter().any(|f| f == k.as_str())).collect();
+        let less: Vec<_> = record.fields.iter().filter(|f| !map.contains_key(f.as_str())).collect();
+        // `rbd.status` lists the fields of its watchers too.
+        if !more.is_empty() || (!less.is_empty() && e.name != "status") {
+            wrong.push(format!("{}: it has {more:?} too, and not {less:?}", signature(e)));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(seen > 10, "{seen}");
+}
+
+/// The keys that a function accepts, from what it says to one that it cannot know.
+fn accepted(e: &Entry) -> Result<BTreeSet<String>, String> {
+    let call = call(e, e.params.iter().map(|p| if p == "options_" { "#{ zs_no_such_key: 1 }" } else { sample(p) }));
     let caught = run(&format!("try {{ {call}; }} catch (e) {{ return e; }}"))?;
     let map = caught.try_cast::<Map>().ok_or_else(|| format!("accepts any option: {call}"))?;
     let text = |k: &str| map.get(k).map(ToString::to_string).unwrap_or_default();

@@ -47,7 +47,9 @@ pub mod functions {
     /// Tells all about an image.
     ///
     /// # Returns
-    /// A map: `name`, `id`, `size` and `object_size` in bytes, `features`, `parent` (or `()`), `snapshot_count`, …
+    /// A map: `name`, `pool`, `namespace`, `id`, `size` and `object_size` in bytes, `objects`, `order`, `features`, `flags`,
+    /// `format`, `stripe_unit`, `stripe_count`, `block_name_prefix`, `data_pool` (or `()`), `parent` (`()`, or a map: `pool`,
+    /// `namespace`, `image`, `snapshot`, …), `snapshot_count`, `create_timestamp`, `modify_timestamp` (RFC 3339, UTC).
     /// # Errors
     /// `not_found`.
     /// # Example
