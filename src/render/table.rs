@@ -132,7 +132,9 @@ fn narrowed(widths: &[usize], width: usize) -> Vec<usize> {
     }
     while widths.iter().map(|w| w + 2).sum::<usize>() > width {
         let others = widths.iter().enumerate().skip(1);
-        let Some((widest, w)) = others.max_by_key(|(_, w)| **w).map(|(n, w)| (n, *w)).filter(|(_, w)| *w > 1) else { break };
+        let Some((widest, w)) = others.max_by_key(|(_, w)| **w).map(|(n, w)| (n, *w)).filter(|(_, w)| *w > 1) else {
+            break;
+        };
         widths[widest] = w - 1;
     }
     widths

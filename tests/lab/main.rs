@@ -14,6 +14,7 @@ mod kinds;
 mod network;
 mod pool;
 mod race;
+mod repl;
 mod services;
 mod sight;
 mod site;
