@@ -93,9 +93,9 @@ pub fn dispatch(shell: &mut Shell, line: &str) -> Result<Flow> {
 }
 
 fn help(shell: &mut Shell, name: &str) -> Result<Flow> {
-    if let Some(c) =
-        find(name.trim_start_matches(':')).filter(|c| name.starts_with(':') || c.name == name && name != "run")
-    {
+    // `time` and `json` are namespaces, too.
+    let is_command = name.starts_with(':') || !crate::helpers::NAMES.contains(&name);
+    if let Some(c) = find(name.trim_start_matches(':')).filter(|_| is_command) {
         shell.say(&format!(":{} {}\n    {}", c.name, c.args, c.help));
         return Ok(Flow::On);
     }
@@ -154,7 +154,8 @@ fn undo(shell: &mut Shell, _: &str) -> Result<Flow> {
     let Some((line, done)) = shell.session.changed.last().cloned() else {
         return Err(Error::not_found("no line of this session has changed anything").op(":undo"));
     };
-    shell.say(&format!("{} {line}", shell.events.paint("1", "taking back:")));
+    let first = line.lines().next().unwrap_or_default();
+    shell.say(&format!("{} {first}", shell.events.paint("1", "taking back:")));
     let left = shell.session.undo(done);
     if left.is_empty() {
         shell.say("left behind: nothing");
@@ -163,6 +164,10 @@ fn undo(shell: &mut Shell, _: &str) -> Result<Flow> {
         left.iter().for_each(|(what, command)| shell.say(&format!("  {what}\n    {command}")));
     }
     shell.session.changed.pop();
+    // Not in what `:save` writes, either.
+    if let Some(at) = shell.session.good.iter().rposition(|l| *l == line) {
+        shell.session.good.remove(at);
+    }
     shell.completing.forget();
     Ok(Flow::On)
 }

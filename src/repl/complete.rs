@@ -8,9 +8,11 @@ use super::shape::Shape;
 use super::words::{Words, options};
 use crate::bindings::virsh::script::Virsh;
 use crate::host::Host;
+use crate::host::engine::LAST_VALUE;
 use crate::host::gate::lock;
 use crate::host::registry;
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use unicode_width::UnicodeWidthStr;
 
@@ -43,13 +45,17 @@ pub struct State {
 #[derive(Default)]
 pub struct Completing {
     words: OnceLock<Words>,
+    prepared: AtomicBool,
     live: Arc<Live>,
     pub state: Mutex<State>,
 }
 
 impl Completing {
-    /// Reads the registry while the first line is being typed.
+    /// Reads the registry while the first line is being typed, and not while zs starts.
     pub fn prepare(self: &Arc<Self>) {
+        if self.prepared.swap(true, Ordering::SeqCst) {
+            return;
+        }
         let this = self.clone();
         let _ = std::thread::Builder::new().name("words".into()).spawn(move || this.words().entries.len());
     }
@@ -71,7 +77,7 @@ impl Completing {
             return self.command(&state, text);
         }
         let found = scan(text);
-        if let Some((Open::Comment, _)) = found.open.last() {
+        if found.at(pos).is_some_and(|t| t.kind == Kind::Comment) {
             return (pos, vec![]);
         }
         if let Some((start, typed)) = inside_text(text, &found) {
@@ -114,7 +120,7 @@ impl Completing {
         }
         let called = |(name, is): (String, bool)| Candidate::plain(if is { format!("{name}(") } else { name });
         let mut all: Vec<Candidate> = self.words().free().into_iter().map(called).collect();
-        all.extend(state.variables.keys().map(Candidate::plain));
+        all.extend(state.variables.keys().filter(|v| *v != LAST_VALUE).map(Candidate::plain));
         all.extend(
             state.functions.iter().map(|(f, n)| Candidate::plain(format!("{f}({}", if *n == 0 { ")" } else { "" }))),
         );

@@ -190,6 +190,9 @@ impl Completer for Typing {
 impl Hinter for Typing {
     type Hint = Hint;
     fn hint(&self, line: &str, pos: usize, _: &Context<'_>) -> Option<Hint> {
+        if !line.is_empty() {
+            self.completing.prepare();
+        }
         // Grey is what tells a hint from what was typed.
         let hint = self.completing.hint(line, pos).filter(|_| self.color && pos == line.len());
         hint.map(Hint)

@@ -143,7 +143,6 @@ pub fn run(options: Options, events: &Arc<Events>, watch: &Arc<Watch>) -> Result
     if shell.session.hosts.model.is_some() {
         shell.say("A model of the site: nothing outside changes.");
     }
-    shell.completing.prepare();
     shell.read_and_run()?;
     watch.now(Doing::Running);
     shell.jobs.stop();

@@ -189,7 +189,11 @@ impl Session {
                 self.failed(&throw(e), name, &mark);
                 return None;
             };
-            if constant { scope.push_constant_dynamic(variable, value) } else { scope.push_dynamic(variable, value) };
+            if constant {
+                scope.push_constant_dynamic(variable, value)
+            } else {
+                scope.push_dynamic(variable, value)
+            };
         }
         let mut engine = engine::build(&host);
         // Begun for good by the line itself, when it has been said yes to.
@@ -281,7 +285,7 @@ impl Session {
 
     fn keep(&mut self, text: &str, done: Vec<Open>) {
         if !done.is_empty() {
-            self.changed.push((text.lines().next().unwrap_or_default().to_string(), done));
+            self.changed.push((text.to_string(), done));
         }
     }
 

@@ -17,6 +17,7 @@ mod network;
 mod pool;
 mod race;
 mod remote;
+mod repl;
 mod services;
 mod sight;
 mod site;

@@ -12,7 +12,7 @@ pub struct Terminal {
     child: Child,
     keys: ChildStdin,
     shown: Arc<Mutex<Vec<u8>>>,
-    /// What has been looked at already.
+    /// How much of the plain text has been looked at already.
     seen: usize,
 }
 
@@ -21,10 +21,20 @@ impl Terminal {
     pub fn start(args: &str, env: &[(&str, &str)], columns: usize, rows: usize) -> Terminal {
         let zs = env!("CARGO_BIN_EXE_zs");
         let mut command = Command::new("script");
-        command.args(["-q", "-e", "-c", &format!("stty cols {columns} rows {rows}; exec {zs} {args}"), "/dev/null"]);
+        command.args([
+            "-q",
+            "-e",
+            "-c",
+            &format!("tty; stty cols {columns} rows {rows}; exec {zs} {args}"),
+            "/dev/null",
+        ]);
         command.env("TERM", "xterm").env("LANG", "C.UTF-8").env_remove("LC_ALL").env_remove("NO_COLOR");
         for (name, value) in env {
-            if value.is_empty() { command.env_remove(name) } else { command.env(name, value) };
+            if value.is_empty() {
+                command.env_remove(name)
+            } else {
+                command.env(name, value)
+            };
         }
         let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = piped.spawn().expect("script, of util-linux");
@@ -54,14 +64,14 @@ impl Terminal {
     pub fn until(&mut self, text: &str) -> String {
         let begun = Instant::now();
         loop {
-            let raw = self.shown.lock().expect("no panic")[self.seen..].to_vec();
-            // Cut where a whole text is known to end, so that the rest is there for the next look.
-            let plain = plain(&String::from_utf8_lossy(&raw));
-            if plain.contains(text) {
-                self.seen += raw.len();
-                return plain;
+            let all = plain(&self.raw());
+            let new = all.get(self.seen..).unwrap_or_default();
+            if let Some(at) = new.find(text) {
+                let shown = new[..at + text.len()].to_string();
+                self.seen += shown.len();
+                return shown;
             }
-            assert!(begun.elapsed() < PATIENCE, "no {text:?} in:\n{plain}\nall of it:\n{}", self.raw());
+            assert!(begun.elapsed() < PATIENCE, "no {text:?} in:\n{new}\nall of it:\n{}", self.raw());
             std::thread::sleep(Duration::from_millis(10));
         }
     }
@@ -75,6 +85,11 @@ impl Terminal {
         let body = &shown[..end];
         // The echo is the first line.
         body.split_once('\n').map_or(String::new(), |(_, rest)| rest.to_string())
+    }
+
+    /// The device, which the shell has named before zs began.
+    pub fn device(&self) -> String {
+        self.raw().lines().next().unwrap_or_default().trim().to_string()
     }
 
     /// The exit code.
