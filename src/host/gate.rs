@@ -184,6 +184,15 @@ impl Gate {
         self.rights.check_lists(right, subject)
     }
 
+    /// The same of what zs.toml itself names: it may be read unless that is denied.
+    pub fn may_of_site(&self, right: &str, subject: &str) -> Result<()> {
+        self.rights.check_deny(right, subject)
+    }
+
+    pub fn rights(&self) -> &Rights {
+        &self.rights
+    }
+
     /// Notes that this frame has a guest open: its image cannot be removed before that is closed.
     pub fn opened(&self, guest: GuestId, image: &ImageSpec) {
         lock(&self.guests).push(OpenGuest { frame: current_frame(), id: guest, image: image.clone(), lost: None });

@@ -13,6 +13,7 @@ mod hypervisor;
 mod input;
 mod kinds;
 mod network;
+mod plan;
 mod pool;
 mod race;
 mod services;

@@ -50,6 +50,7 @@ impl Lab {
             args: vec![],
             jobs: None,
             finished: Mutex::new(false),
+            out_of_time: Default::default(),
         })
     }
 

@@ -60,6 +60,7 @@ impl Lab {
             args: vec![],
             jobs: None,
             finished: Mutex::new(false),
+            out_of_time: Default::default(),
         });
         let engine = engine::build(&host);
         let source = crate::host::scripts::Source { name: "test".into(), text: code.into(), dir: None };
