@@ -250,9 +250,14 @@ impl Events {
         updated
     }
 
+    /// Whether there is a person on a terminal.
+    pub fn can_ask(&self) -> bool {
+        !self.json && !self.stdin_is_script && std::io::stdin().is_terminal()
+    }
+
     /// Asks on the terminal; the default answer is no. Ctrl-C is no answer.
     pub fn ask(&self, question: &str, cancel: &Cancel) -> Result<bool> {
-        if self.json || self.stdin_is_script || !std::io::stdin().is_terminal() {
+        if !self.can_ask() {
             return Err(Error::denied(format!("somebody has to say yes to: {question}"))
                 .hint("there is no terminal to ask on: give --yes before the script's name"));
         }
