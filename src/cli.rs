@@ -50,6 +50,9 @@ struct Cli {
     /// Show what the script would do; change nothing
     #[arg(short = 'n', long, global = true)]
     dry_run: bool,
+    /// Show what the script would do, and exit with 1 if it would change anything; implies --dry-run
+    #[arg(long)]
+    expect_no_changes: bool,
     /// Newline-delimited JSON events on stdout
     #[arg(long, global = true)]
     json: bool,
@@ -77,6 +80,9 @@ struct Cli {
     /// Refuse all changes
     #[arg(long)]
     read_only: bool,
+    /// Limit what the script may take: operations=N,depth=N,string=SIZE,array=N,map=N,time=DURATION
+    #[arg(long, value_name = "LIMITS")]
+    limit: Vec<String>,
     /// Answer yes to all questions
     #[arg(short, long, global = true)]
     yes: bool,

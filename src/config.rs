@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result, nearest};
 use crate::host::journal::Rotation;
+use crate::host::limits::Limits;
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 
@@ -14,6 +15,7 @@ pub struct Config {
     pub scripts: Scripts,
     pub rights: Rights,
     pub journal: Rotation,
+    pub limits: Limits,
     /// Free: what a site's scripts need. Relative `inventory` is meant from the file's own directory.
     pub site: toml::Table,
     /// The file this was read from.

@@ -4,16 +4,17 @@ use super::{Cli, live, settings};
 use crate::bindings::spec::Cancel;
 use crate::bindings::{Site, World};
 use crate::config::Config;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::host::events::Events;
 use crate::host::gate::{Gate, Setup};
 use crate::host::report::{self, Failure};
 use crate::host::rights::Rights;
 use crate::host::scripts::Source;
-use crate::host::{Host, engine, values};
+use crate::host::{Host, engine, limits, values};
 use crate::render::Look;
 use clap::CommandFactory;
 use rhai::{Dynamic, EvalAltResult, FnPtr, Scope};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::signals::with_signals;
@@ -25,7 +26,8 @@ pub fn run(cli: &Cli, events: &Arc<Events>, source: Source, args: Vec<String>, i
             .subject(word)
             .usage());
     }
-    let config = Config::load(cli.config.as_deref())?;
+    let mut config = Config::load(cli.config.as_deref())?;
+    cli.limit.iter().try_for_each(|l| config.limits.read(l))?;
     let cancel = Cancel::default();
     let mut settings = settings(cli, &config);
     if let (None, Some(id)) = (&cli.ceph_id, source.ceph_id()) {
@@ -43,7 +45,8 @@ pub fn run(cli: &Cli, events: &Arc<Events>, source: Source, args: Vec<String>, i
         rotation: config.journal,
     };
     let live = live(settings, events, &cancel);
-    let world: Arc<dyn World> = if cli.dry_run { Arc::new(Site::over(Arc::new(live))) } else { Arc::new(live) };
+    let world: Arc<dyn World> =
+        if cli.dry_run || cli.expect_no_changes { Arc::new(Site::over(Arc::new(live))) } else { Arc::new(live) };
     let gate = Gate::new(world, setup, rights, cli.yes, events.clone(), cancel.clone())?;
     let host = Arc::new(Host {
         config,
@@ -54,14 +57,19 @@ pub fn run(cli: &Cli, events: &Arc<Events>, source: Source, args: Vec<String>, i
         args,
         jobs: cli.jobs,
         finished: Mutex::new(false),
+        out_of_time: AtomicBool::new(false),
     });
-    let verbose = cli.verbose;
-    with_signals(&cancel, events, move || run_script(&host, &source, is_eval, verbose))
+    let (verbose, expect_none) = (cli.verbose, cli.expect_no_changes);
+    with_signals(&cancel, events, move || {
+        watch_time(&host);
+        let code = run_script(&host, &source, is_eval, verbose);
+        if code == 0 && host.gate.planning() { of_plan(&host, expect_none) } else { code }
+    })
 }
 
 /// zs' own options that would silently do nothing after the script's name, unless the script declares them.
 fn misplaced<'a>(script: &str, args: &'a [String]) -> Option<&'a str> {
-    const OURS: [&str; 3] = ["-n", "--dry-run", "--read-only"];
+    const OURS: [&str; 4] = ["-n", "--dry-run", "--expect-no-changes", "--read-only"];
     let before_dashes = args.iter().take_while(|a| *a != "--");
     let mut ours = before_dashes.map(String::as_str).filter(|a| OURS.contains(a)).peekable();
     ours.peek()?;
@@ -75,6 +83,33 @@ fn misplaced<'a>(script: &str, args: &'a [String]) -> Option<&'a str> {
         let name = a.trim_start_matches('-');
         !declares("name", name) && !declares("short", name)
     })
+}
+
+/// Stops the run, as Ctrl-C would, once it has taken as long as it may.
+fn watch_time(host: &Arc<Host>) {
+    let Some(limit) = host.config.limits.time else { return };
+    let host = Arc::downgrade(host);
+    std::thread::spawn(move || {
+        std::thread::sleep(limit);
+        if let Some(host) = host.upgrade() {
+            host.out_of_time.store(true, Ordering::SeqCst);
+            host.cancel.set();
+        }
+    });
+}
+
+/// The exit code of a plan that has come to its end.
+fn of_plan(host: &Host, expect_none: bool) -> u8 {
+    if *crate::host::gate::lock(&host.finished) {
+        return 0;
+    }
+    let changes = host.events.sum_up_plan();
+    if !expect_none || changes == 0 {
+        return 0;
+    }
+    let e = Error::failed(format!("{changes} operations would change something")).op("plan").subject(&host.script);
+    host.events.error(&e, &e.to_string(), &[]);
+    e.exit_code()
 }
 
 fn run_script(host: &Arc<Host>, source: &Source, is_eval: bool, verbose: bool) -> u8 {
@@ -109,8 +144,8 @@ fn run_script(host: &Arc<Host>, source: &Source, is_eval: bool, verbose: bool) -
         Err(error) => match crate::host::gate::lock(&last).take() {
             Some(e) => fail(host, source, &e, Some(&engine), verbose, is_eval),
             None => {
-                let failure = Failure { error, places: vec![], raised: true };
-                finish(host, &failure, source, verbose, is_eval)
+                let mut failure = Failure { error, places: vec![], raised: true };
+                finish(host, &mut failure, source, verbose, is_eval)
             }
         },
     }
@@ -130,7 +165,7 @@ fn fail(
         failure.error.hint =
             Some(format!("{word} is zs' own and stands before the script: zs {word} {} …", source.name));
     }
-    finish(host, &failure, source, verbose, is_eval)
+    finish(host, &mut failure, source, verbose, is_eval)
 }
 
 fn is_own_option(word: &str) -> bool {
@@ -142,7 +177,12 @@ fn is_own_option(word: &str) -> bool {
     })
 }
 
-fn finish(host: &Host, failure: &Failure, source: &Source, verbose: bool, is_eval: bool) -> u8 {
+fn finish(host: &Host, failure: &mut Failure, source: &Source, verbose: bool, is_eval: bool) -> u8 {
+    if let (true, Some(limit)) = (host.out_of_time.load(Ordering::SeqCst), host.config.limits.time)
+        && failure.error.kind == Kind::Interrupted
+    {
+        failure.error = limits::too_long(limit);
+    }
     let left = host.gate.left();
     let mut text = report::render(failure, Some(&source.text), verbose);
     let code = failure.error.exit_code();

@@ -1,13 +1,14 @@
 //! The Rhai engine as scripts meet it: strict, with the four namespaces visible everywhere.
 
+use super::rights::{Rights, names};
 use super::scripts;
-use super::values::throw;
+use super::values::{RhaiResultOf, throw};
 use super::{Host, gate};
 use crate::bindings::{NAMESPACES, ceph, guestfs, rbd, virsh};
 use crate::error::{Error, Result};
 use crate::helpers;
-use rhai::Token;
 use rhai::{AST, Dynamic, Engine, EvalAltResult, Module, ModuleResolver, OptimizationLevel, Position, Scope, Shared};
+use rhai::{NativeCallContext, Token};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -45,6 +46,8 @@ pub fn build(host: &Arc<Host>) -> Engine {
         // A variable of the script's own hides ours.
         Ok(if ctx.scope().contains(name) { None } else { handles.get(name).cloned().map(Dynamic::into_read_only) })
     });
+    refuse_denied(&mut engine, host.gate.rights());
+    host.config.limits.apply(&mut engine);
     let cancel = host.cancel.clone();
     engine.on_progress(move |_| cancel.is_set().then(|| Dynamic::from(Error::interrupted())));
     let (out, log) = (host.clone(), host.clone());
@@ -59,6 +62,37 @@ pub fn build(host: &Arc<Host>) -> Engine {
     engine.set_default_tag(Dynamic::from(Tag(host.clone())));
     engine.set_module_resolver(Resolver { dirs: host.config.scripts.path.clone(), loaded: Mutex::default() });
     engine
+}
+
+/// Functions that `--deny` refuses as a whole are refused before they ask anybody anything: those that change nothing, too.
+fn refuse_denied(engine: &mut Engine, rights: &Rights) {
+    if !rights.denies_whole() {
+        return;
+    }
+    let found = engine.collect_fn_metadata(
+        None,
+        |f| {
+            let m = f.metadata;
+            let receiver =
+                m.params_info.first()?.split_once(':')?.1.trim().trim_start_matches("&mut ").trim().to_string();
+            let op = names::operation(&receiver, &m.name)?;
+            let by = rights.denied_whole(&op)?.to_string();
+            Some((m.name.to_string(), m.param_types.to_vec(), op, by))
+        },
+        false,
+    );
+    for (name, types, op, by) in found {
+        engine.register_raw_fn(
+            name,
+            types,
+            move |_: NativeCallContext, args: &mut [&mut Dynamic]| -> RhaiResultOf<Dynamic> {
+                let subject = args.get(1).and_then(|a| a.read_lock::<rhai::ImmutableString>().map(|s| s.to_string()));
+                Err(throw(
+                    Error::denied(format!("refused by --deny {by}")).op(&op).subject(subject.unwrap_or_default()),
+                ))
+            },
+        );
+    }
 }
 
 /// The engine without a run: enough to compile, check and document.

@@ -4,11 +4,12 @@ use super::gate::lock;
 use super::op::{Effect, Op};
 use crate::bindings::spec::{Cancel, Progress};
 use crate::error::{Error, Result};
+use crate::helpers::units::human_size;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde_json::{Map, Value, json};
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::{BufRead, IsTerminal, Write};
 use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex};
@@ -23,6 +24,9 @@ pub enum Verbosity {
 
 /// How long a call may take before its progress is shown.
 const PATIENCE: Duration = Duration::from_millis(300);
+
+/// Details that are bytes: people read them with their unit.
+const IN_BYTES: [&str; 6] = ["size", "was", "bytes", "memory", "capacity", "allocation"];
 
 pub struct Events {
     pub json: bool,
@@ -106,6 +110,27 @@ impl Events {
 
     pub fn planned(&self) -> Vec<Op> {
         lock(&self.planned).clone()
+    }
+
+    /// What a plan comes to, in one line; how many of its operations would change something.
+    pub fn sum_up_plan(&self) -> usize {
+        let planned = lock(&self.planned);
+        // Opening a guest is a step of its own and no change.
+        let changes = planned.iter().filter(|op| op.op != "guestfs.open").count();
+        let mut of: BTreeMap<&str, usize> = BTreeMap::new();
+        for op in planned.iter() {
+            *of.entry(op.op.split('.').next().unwrap_or_default()).or_default() += 1;
+        }
+        let parts: Vec<String> = of.iter().map(|(name, n)| format!("{n} {name}")).collect();
+        let destroy = planned.iter().filter(|op| op.effect == Effect::Destroy).count();
+        let text = match (changes, destroy) {
+            (0, _) => "plan: nothing would change".to_string(),
+            (_, 0) => format!("plan: {} operations ({})", planned.len(), parts.join(", ")),
+            _ => format!("plan: {} operations ({}), {destroy} of them destructive", planned.len(), parts.join(", ")),
+        };
+        drop(planned);
+        self.log("info", &text);
+        changes
     }
 
     /// One line of data. A reader that went away (`| head`) must not end a run in its middle.
@@ -255,13 +280,18 @@ impl Events {
         updated
     }
 
+    /// Whether there is a person on a terminal.
+    pub fn can_ask(&self) -> bool {
+        !self.json && !self.stdin_is_script && std::io::stdin().is_terminal()
+    }
+
     /// Asks on the terminal; the default answer is no. Ctrl-C is no answer.
     pub fn ask(&self, question: &str, cancel: &Cancel) -> Result<bool> {
         if BACKGROUND.get() {
             return Err(Error::denied(format!("somebody has to say yes to: {question}"))
                 .hint("background work cannot ask: do it in the foreground, or start zs with --yes"));
         }
-        if self.json || self.stdin_is_script || !std::io::stdin().is_terminal() {
+        if !self.can_ask() {
             return Err(Error::denied(format!("somebody has to say yes to: {question}"))
                 .hint("there is no terminal to ask on: give --yes before the script's name"));
         }
@@ -293,7 +323,9 @@ impl Events {
             match value {
                 Value::String(s) if s.contains('\n') => {}
                 Value::String(s) => line.push_str(&format!("  {key}={s}")),
-                Value::Array(_) | Value::Object(_) => line.push_str(&format!("  {key}={value}")),
+                Value::Number(n) if IN_BYTES.contains(&key.as_str()) && n.as_u64().is_some_and(|n| n >= 1024) => {
+                    line.push_str(&format!("  {key}={}", human_size(n.as_u64().unwrap_or(0)).replace(' ', "")));
+                }
                 other => line.push_str(&format!("  {key}={other}")),
             }
         }

@@ -1,5 +1,6 @@
 //! The one way by which anything outside changes: rights → ask → plan → intent → perform → outcome.
 
+mod ask;
 mod back;
 mod frames;
 mod session;
@@ -13,7 +14,7 @@ pub use frames::{current_frame, in_frame};
 use super::events::Events;
 use super::fault::Faults;
 use super::journal::{Journal, Line, Open, Rotation};
-use super::op::{Effect, Op};
+use super::op::Op;
 use super::rights::Rights;
 use super::undo::Undo;
 use crate::bindings::World;
@@ -183,6 +184,15 @@ impl Gate {
     /// May this run read host files, start processes, use the network? No journal: nothing of the site changes.
     pub fn may(&self, right: &str, subject: &str) -> Result<()> {
         self.rights.check_lists(right, subject)
+    }
+
+    /// The same of what zs.toml itself names: it may be read unless that is denied.
+    pub fn may_of_site(&self, right: &str, subject: &str) -> Result<()> {
+        self.rights.check_deny(right, subject)
+    }
+
+    pub fn rights(&self) -> &Rights {
+        &self.rights
     }
 
     /// Notes that this frame has a guest open: its image cannot be removed before that is closed.
@@ -363,35 +373,6 @@ impl Gate {
             Some(j) => j.keep(&name, content),
             None => Err(Error::failed("the journal is not open")),
         }
-    }
-
-    fn ask(&self, op: &Op, undo: &Undo) -> Result<()> {
-        let inside = matches!(undo, Undo::Within { .. });
-        if op.effect != Effect::Destroy || self.yes || self.planning() || inside || self.is_confirmed() {
-            return Ok(());
-        }
-        // One answer is for one operation; `confirm` in a script, which shows the whole list, is for a transaction.
-        let _turn = lock(&self.question);
-        if self.is_confirmed() || self.events.ask(&format!("{} {}?", op.op, op.subject), &self.cancel)? {
-            Ok(())
-        } else {
-            Err(Error::denied("you said no").op(&op.op).subject(&op.subject))
-        }
-    }
-
-    /// Asks a person on the terminal. Without one, and without `--yes`, the answer is an error of kind `denied`.
-    pub fn confirm(&self, question: &str) -> Result<bool> {
-        if self.yes || self.planning() {
-            self.events.log("info", &format!("{question} yes"));
-            self.set_confirmed();
-            return Ok(true);
-        }
-        let _turn = lock(&self.question);
-        let answer = self.events.ask(question, &self.cancel)?;
-        if answer {
-            self.set_confirmed();
-        }
-        Ok(answer)
     }
 }
 

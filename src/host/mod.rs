@@ -6,6 +6,7 @@ pub mod fault;
 pub mod gate;
 pub mod history;
 pub mod journal;
+pub mod limits;
 pub mod op;
 pub mod parallel;
 pub mod recover;
@@ -25,6 +26,7 @@ use crate::error::Result;
 use events::Events;
 use gate::{Gate, Step};
 use op::Op;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use undo::Undo;
 
@@ -42,6 +44,8 @@ pub struct Host {
     pub jobs: Option<usize>,
     /// Set by `args.parse` when it has printed help: the run ends well, at once.
     pub finished: Mutex<bool>,
+    /// Whether it was stopped for the time that it took.
+    pub out_of_time: AtomicBool,
 }
 
 impl Host {

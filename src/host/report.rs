@@ -68,6 +68,9 @@ fn walk(e: &EvalAltResult, source: &str, places: &mut Vec<(String, Position)>, e
         }
         other => {
             here(&other.position(), source);
+            if let Some(e) = super::limits::of_engine(other) {
+                return e;
+            }
             Error::failed(without_position(other))
         }
     }

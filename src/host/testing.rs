@@ -156,5 +156,6 @@ pub fn in_small_site(config: &Config, source: &Source, events: &Arc<Events>) -> 
         args: vec![],
         jobs: None,
         finished: Mutex::new(false),
+        out_of_time: Default::default(),
     })))
 }

@@ -207,6 +207,13 @@ fn keep_undefined(host: &At, info: &Domain, nvram: bool) -> Result<Undo> {
     Ok(Undo::DefineAgain { name: info.name.clone(), uuid: info.uuid.clone(), before, nvram, autostart: info.autostart })
 }
 
+/// How one definition differs from another, without their passwords.
+fn xml_diff(from: &str, to: &str, old: &str, new: &str) -> String {
+    let (from, to) = (without_passwords(from), without_passwords(to));
+    let diff = similar::TextDiff::from_lines(from.as_str(), to.as_str());
+    diff.unified_diff().header(old, new).to_string()
+}
+
 /// Hands the functions to the engine.
 pub fn register(engine: &mut rhai::Engine) {
     for module in [

@@ -71,7 +71,12 @@ pub mod functions {
     #[rhai_fn(name = "load", pure, return_raw)]
     pub fn inventory_load(inventory: &mut Inventory, file: &str) -> RhaiResultOf<Dynamic> {
         const OP: &str = "inventory.load";
-        inventory.0.gate.may("fs.read", file).raise(OP)?;
+        let gate = &inventory.0.gate;
+        let is_of_site = inventory.0.config.site.get("inventory").and_then(|v| v.as_str()) == Some(file);
+        match is_of_site {
+            true => gate.may_of_site("fs.read", file).raise(OP)?,
+            false => gate.may("fs.read", file).raise(OP)?,
+        }
         let bytes = std::fs::read(file).map_err(|e| throw(Error::from(e).op(OP).subject(file)))?;
         to_value(crate::helpers::inventory::parse(file, &bytes).raise(OP)?)
     }

@@ -82,7 +82,7 @@ pub mod functions {
                 Error::invalid("the command is empty").op(OP).hint("an array: [\"program\", \"argument\"]"),
             ));
         }
-        if spec.tty && (host.events.json || spec.input.is_some()) {
+        if spec.tty && (host.events.json && !host.gate.planning() || spec.input.is_some()) {
             let why = if host.events.json { "--json" } else { "`input`" };
             return Err(throw(
                 Error::invalid(format!("the terminal cannot be handed over with {why}")).op(OP).subject(line),

@@ -50,6 +50,7 @@ impl Lab {
             args: vec![],
             jobs: None,
             finished: Mutex::new(false),
+            out_of_time: Default::default(),
         })
     }
 
@@ -331,4 +332,24 @@ fn a_plan_takes_back_what_fails() {
     assert_eq!(value.to_string(), "[1, 0, [\"d shut off\"]]");
     assert!(host.gate.left().is_empty());
     assert!(!Path::new(&journal::runs_dir(lab.state.path())).exists(), "a plan writes nothing");
+}
+
+/// Whoever is asked is told what else would be missed.
+#[test]
+fn questions_name_what_hangs_on_an_object() {
+    let lab = Lab::new(false);
+    let told = |op: &str, subject: &str| ask::hanging_on(&Op::destroy(op, subject), &*lab.site).join("; ");
+    assert_eq!(told("rbd.remove", "p/i"), "1.0 MiB");
+    let i: ImageSpec = "p/i".parse().expect("a name");
+    lab.site.snap_create(&i.at("s")).expect("a snapshot");
+    lab.site.clone_image(&i.at("s"), &i.sibling("c"), &Default::default()).expect("a clone");
+    let disk = "<devices><disk type='network' device='disk'><driver name='qemu' type='raw'/>\
+        <source protocol='rbd' name='p/i'><host name='m'/></source><target dev='vda'/></disk></devices></domain>";
+    lab.site.define(&DOMAIN.replace(">d<", ">e<").replace("</domain>", disk), false).expect("a domain");
+    assert_eq!(told("rbd.remove", "p/i"), "1.0 MiB; clones: p/c; snapshots: s; disk of domain: e (shut off)");
+    assert_eq!(told("rbd.snap_rm", "p/i@s"), "1.0 MiB; clones: p/c");
+    assert_eq!(told("virsh.undefine", "e"), "shut off; disks: p/i");
+    assert_eq!(told("ceph.pool.delete", "p"), "images: c, i");
+    assert_eq!(told("virsh.secret_undefine", "x"), "");
+    assert_eq!(told("rbd.remove", "p/none"), "");
 }

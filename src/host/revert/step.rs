@@ -116,7 +116,7 @@ fn operation_of(undo: &Undo) -> Op {
         Undo::Autostart { name, was, .. } => Op::change("virsh.autostart", name).with("on", was),
         Undo::RemoveHostFile { path, .. } => Op::destroy("virsh.nvram_remove", path),
         Undo::RestoreHostFile { path, .. } => Op::change("virsh.nvram_copy", path),
-        Undo::SetMetadata { name, uri, .. } => Op::change("virsh.metadata_set", name).with("uri", uri),
+        Undo::SetMetadata { name, uri, .. } => Op::change("virsh.set_metadata", name).with("uri", uri),
         Undo::RemoveSnapshot { name, snapshot, .. } => {
             Op::destroy("virsh.snapshot_delete", format!("{name}@{snapshot}"))
         }
@@ -124,14 +124,14 @@ fn operation_of(undo: &Undo) -> Op {
             Op::destroy("virsh.vol_delete", format!("{storage_pool}/{volume}"))
         }
         Undo::Network { name, .. } => Op::change("virsh.net_define", name),
-        Undo::RemoveFile { path, .. } => Op::destroy("fs.remove", path.display()),
+        Undo::RemoveFile { path, .. } => Op::destroy("fs.rm", path.display()),
         Undo::RestoreFile { path, .. } => Op::change("fs.write", path.display()),
         Undo::RenameFile { now, was, .. } => {
             Op::change("fs.rename", now.display()).with("to", was.display().to_string())
         }
-        Undo::RemoveDir { path, .. } => Op::destroy("fs.remove", path.display()),
+        Undo::RemoveDir { path, .. } => Op::destroy("fs.rm", path.display()),
         Undo::RemoveLines { path, .. } => Op::change("fs.write", path),
-        Undo::RemoveTempDir { path } => Op::destroy("fs.remove", path),
+        Undo::RemoveTempDir { path } => Op::destroy("fs.rm", path),
         Undo::GuestEdits { image, .. } => Op::change("guestfs.write", image),
         Undo::OnHost { then, .. } => operation_of(then),
         Undo::Nothing | Undo::Within { .. } | Undo::Keep { .. } | Undo::Impossible { .. } => Op::change("undo", ""),

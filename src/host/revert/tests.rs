@@ -60,6 +60,7 @@ impl Lab {
             args: vec![],
             jobs: None,
             finished: Mutex::new(false),
+            out_of_time: Default::default(),
         });
         let engine = engine::build(&host);
         let source = crate::host::scripts::Source { name: "test".into(), text: code.into(), dir: None };
@@ -71,7 +72,7 @@ impl Lab {
                 .eval_ast_with_scope::<Dynamic>(&mut Scope::new(), &ast)
                 .map_err(|e| report::failure(&e, "test", Some(&engine)).error)
         });
-        let _ = done.expect("runs");
+        drop(done.expect("runs"));
         id
     }
 

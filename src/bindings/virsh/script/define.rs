@@ -7,7 +7,7 @@
 pub mod functions {
     use crate::bindings::virsh::api::UndefineOpts;
     use crate::bindings::virsh::script::{
-        Virsh, change, change_domain, keep_definition, keep_undefined, prepare_definition, without_passwords,
+        Virsh, change, change_domain, keep_definition, keep_undefined, prepare_definition, without_passwords, xml_diff,
     };
     use crate::error::{Error, Kind};
     use crate::host::op::Op;
@@ -26,6 +26,7 @@ pub mod functions {
     /// where only that objects, it is a warning.
     /// # Options
     /// - validate: false leaves the schema out
+    /// - like: the domain that a new one is made after: plans and the journal show how they differ
     /// # Returns
     /// The domain, as `virsh.dominfo`.
     /// # Errors
@@ -42,10 +43,11 @@ pub mod functions {
         #[serde(default, deny_unknown_fields)]
         struct Options {
             validate: bool,
+            like: Option<String>,
         }
         impl Default for Options {
             fn default() -> Self {
-                Options { validate: true }
+                Options { validate: true, like: None }
             }
         }
         let o: Options = options(OP, options_)?;
@@ -61,13 +63,15 @@ pub mod functions {
             None => Undo::Undefine { name: name.clone(), uuid: uuid.clone() },
         };
         let op = Op::change(OP, &name).with("uuid", &uuid);
-        let op = match &before {
-            Some(before) if before != &text => {
-                let (before, text) = (without_passwords(before), without_passwords(&text));
-                let diff = similar::TextDiff::from_lines(before.as_str(), text.as_str());
-                op.with("diff", diff.unified_diff().header("before", "after").to_string())
-            }
-            _ => op,
+        let model = match &o.like {
+            Some(domain) if before.is_none() => Some(virsh.0.virsh().dumpxml(domain, true, true).raise(OP)?),
+            _ => None,
+        };
+        let op = match (before.as_ref().or(model.as_ref()), o.like.as_deref()) {
+            (Some(other), _) if other == &text => op,
+            (Some(other), Some(like)) if before.is_none() => op.with("diff", xml_diff(other, &text, like, &name)),
+            (Some(other), _) => op.with("diff", xml_diff(other, &text, "before", "after")),
+            (None, _) => op.with("diff", xml_diff("", &text, "/dev/null", &name)),
         };
         let events = virsh.0.events.clone();
         let made = change(&virsh.0, op, undo, |w| {

@@ -1,0 +1,116 @@
+//! kill -9 within every shipped script that changes something, signals, readers that go away: nothing is left.
+
+use crate::site::{POOL, Site, site, wait, zs};
+use std::io::Read;
+
+const VM: &str = "z-kill-1";
+const NET: [&str; 4] = ["--ip", "192.168.6.98/24", "--gateway", "192.168.6.200"];
+
+fn clear(site: &Site) {
+    site.try_sh(&format!(
+        "set +e; for d in {VM} z-kill-2 z-kill-t z-kill-s; do virsh destroy $d; virsh undefine --nvram $d; done
+         for n in 1 2; do for i in $(rbd ls {POOL} | grep z-kill); do rbd snap purge --no-progress {POOL}/$i; rbd rm --no-progress {POOL}/$i; done; done
+         for i in $(rbd trash ls --all {POOL} | awk '/z-kill/ {{print $1}}'); do rbd trash rm --no-progress --force {POOL}/$i; done
+         for n in 1 2; do for i in $(rbd ls {POOL} | grep z-kill); do rbd snap purge --no-progress {POOL}/$i; rbd rm --no-progress {POOL}/$i; done; done
+         virsh pool-destroy z-kill; virsh pool-undefine z-kill
+         for s in $(virsh -q secret-list | awk '/client.z-kill/ {{print $1}}'); do virsh secret-undefine $s; done
+         ceph auth rm client.z-kill; rm -rf $LAB_DIR/cache/z-kill*"
+    ));
+}
+
+/// What these scripts make or change, beside what all tests look at.
+fn world(site: &Site) -> String {
+    let more = format!(
+        "for i in $(rbd ls {POOL} | grep z-kill); do rbd info {POOL}/$i | grep -Ev '_timestamp|snapshot_count'; rbd snap ls --all {POOL}/$i | awk '$2 != \"zs\"'; done
+         for d in $(virsh -q list --all --name | grep z-kill); do virsh dumpxml --inactive $d | sha256sum; done
+         ls -A $LAB_DIR/cache/z-kill-bk/* 2>/dev/null || true"
+    );
+    site.state() + &site.sh(&more)
+}
+
+fn operations(site: &Site, args: &[&str]) -> usize {
+    let plan = site.zs(&[&["-n", "--json"], args].concat()).ok();
+    plan.out.lines().filter(|l| l.contains("\"event\":\"plan\"")).count()
+}
+
+/// Before, and after, an operation in the middle and the last one; all of them with `ZS_LAB_ALL=1`.
+#[track_caller]
+fn killed(site: &Site, args: &[&str], what_is: &dyn Fn() -> String) {
+    let n = operations(site, args);
+    assert!(n > 0, "{args:?} does nothing");
+    let before = what_is();
+    let all = std::env::var_os("ZS_LAB_ALL").is_some();
+    for (i, how) in (1..=n).flat_map(|i| [(i, "kill"), (i, "gap")]) {
+        if !all && (i, how) != (n / 2 + 1, "gap") && (i, how) != (n, "kill") {
+            continue;
+        }
+        let run = site.zs_with(&[&["-y"], args].concat(), &[("ZS_FAULT", &format!("{how}:{i}"))]);
+        assert_eq!(run.code, 128 + 9, "{how}:{i} {args:?}\n{}{}", run.out, run.err);
+        site.zs(&["recover"]).ok();
+        assert_eq!(what_is(), before, "{how}:{i} of {n}: {args:?}");
+    }
+}
+
+#[test]
+fn every_script_that_changes_something() {
+    let Some(site) = site() else { return };
+    clear(&site);
+    let before = site.state();
+    site.sh("lab/template-small z-kill-s 2>&1");
+    let path = |name: &str| site.dir.join("cache").join(name).display().to_string();
+    let (raw, to) = (path("z-kill-s.raw"), path("z-kill-bk"));
+    let here = || world(&site);
+
+    // What many runs share stays, and the next run goes on from there.
+    let pool = ["pool.rhai", "--user", "z-kill", "--storage-pool", "z-kill"];
+    for i in [1, 4] {
+        let run = site.zs_with(&[&["-y"], &pool[..]].concat(), &[("ZS_FAULT", &format!("gap:{i}"))]);
+        assert_eq!(run.code, 128 + 9, "{}{}", run.out, run.err);
+        site.zs(&["recover"]);
+    }
+    site.zs(&pool).ok();
+    site.zs(&[&["--expect-no-changes"], &pool[..]].concat()).ok();
+
+    killed(&site, &[&["template.rhai", "z-kill-t", "--image", &raw], &NET[..]].concat(), &here);
+    let clone = [&["clone.rhai", VM, "--from", "z-kill-s", "--disk-size", "80M"], &NET[..]].concat();
+    // The template's shared snapshot is made by then.
+    site.zs(&clone).ok();
+    site.destroy(VM);
+    killed(&site, &clone, &here);
+    site.zs(&clone).ok();
+    killed(&site, &["resize.rhai", VM, "+16M"], &here);
+    killed(&site, &["backup.rhai", VM, "--to", &to], &here);
+    site.zs(&["backup.rhai", VM, "--to", &to]).ok();
+    killed(&site, &["restore.rhai", VM, "--from", &to], &here);
+    killed(&site, &["restore.rhai", VM, "--from", &to, "--as", "z-kill-2"], &here);
+    killed(&site, &["destroy.rhai", VM], &here);
+    clear(&site);
+    assert_eq!(site.state(), before);
+    site.settled();
+}
+
+#[test]
+fn signals_take_back_and_a_closed_output_harms_nobody() {
+    let Some(site) = site() else { return };
+    let before = site.state();
+    let code = format!("rbd.create(\"{POOL}/z-sig\", \"8M\"); print(\"made\"); sleep(30)");
+    for signal in ["TERM", "HUP", "INT"] {
+        let mut child = zs().args(["-e", &code]).spawn().expect("zs");
+        let mut line = [0; 4];
+        child.stdout.as_mut().expect("piped").read_exact(&mut line).expect("made");
+        site.sh(&format!("kill -{signal} {}", child.id()));
+        let run = wait(child);
+        assert_eq!(run.code, 130, "{signal}\n{}", run.err);
+        assert!(run.err.contains("left behind: nothing"), "{signal}\n{}", run.err);
+        assert_eq!(site.state(), before, "{signal}");
+    }
+    // The reader takes one line of many and goes: the run goes on to its end.
+    let code = format!(
+        "for i in 0..2000 {{ print(i) }} rbd.create(\"{POOL}/z-sig\", \"8M\"); for i in 0..2000 {{ print(i) }}"
+    );
+    let zs = env!("CARGO_BIN_EXE_zs");
+    site.sh(&format!("set +o pipefail; {zs} -e '{code}' | head -1; {zs} --json -e 'rbd.ls(\"{POOL}\")' | head -c 1"));
+    site.sh(&format!("for n in $(seq 50); do rbd info {POOL}/z-sig >/dev/null 2>&1 && break; sleep 0.1; done; rbd rm --no-progress {POOL}/z-sig"));
+    assert_eq!(site.state(), before);
+    site.settled();
+}
