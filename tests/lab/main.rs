@@ -8,6 +8,7 @@ mod clone;
 mod crash;
 mod destroy;
 mod doctor;
+mod faults;
 mod fleet;
 mod history;
 mod hypervisor;

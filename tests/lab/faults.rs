@@ -1,0 +1,172 @@
+//! Services that go away in the middle of a run: it says so, ends in time, and leaves nothing once they are back.
+
+use crate::site::{After, POOL, Site, TEMPLATE, site, wait, zs};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+const OSD_BACK: &str = "timeout 60 lab/ceph start osd; timeout 60 bash -c 'until timeout 5 rbd ls libvirt-pool >/dev/null 2>&1; do sleep 1; done'";
+const MON_BACK: &str = "timeout 60 lab/ceph start mon; timeout 60 bash -c 'until ceph --connect-timeout 5 -s >/dev/null 2>&1; do sleep 1; done'";
+
+/// A script's line that has the lab do something, in the middle of the run.
+fn lab(command: &str) -> String {
+    format!("sh.run([\"timeout\", \"60\", \"bash\", \"-c\", \"cd {} && {command}\"]);", env!("CARGO_MANIFEST_DIR"))
+}
+
+/// What the run could not take back, the recovery does.
+fn recovered(site: &Site, before: &str) {
+    site.zs(&["recover"]).ok();
+    assert_eq!(site.state(), before);
+    site.settled();
+}
+
+#[test]
+fn the_osd_stops_in_a_copy() {
+    let Some(site) = site() else { return };
+    let before = site.state();
+    let _gone = After(&site, "rbd rm --no-progress libvirt-pool/z-large");
+    site.sh(&format!("head -c 600M /dev/urandom | rbd import --no-progress - {POOL}/z-large"));
+    let with_source = site.state();
+    let begun = Instant::now();
+    let child =
+        zs().args(["-e", &format!("rbd.copy(\"{POOL}/z-large\", \"{POOL}/z-copy\")")]).spawn().expect("zs starts");
+    let half = format!("timeout 20 bash -c 'until rbd ls {POOL} | grep -q \"^.zs-\"; do :; done'");
+    site.sh(&half);
+    let run = {
+        let _back = After(&site, OSD_BACK);
+        site.sh("timeout 60 lab/ceph stop osd");
+        wait(child)
+    };
+    assert!(begun.elapsed() < Duration::from_secs(100), "{:?}", begun.elapsed());
+    let run = run.refused("unreachable", 4).says("no answer from the OSDs of libvirt-pool for 4 s: waiting");
+    assert!(run.err.contains("left behind:\n") && run.err.contains("zs recover"), "{}", run.err);
+    recovered(&site, &with_source);
+    drop(_gone);
+    assert_eq!(site.state(), before);
+}
+
+#[test]
+fn the_osd_stops_in_an_edit() {
+    let Some(site) = site() else { return };
+    site.zs(&["-e", &format!("rbd.snap_create(\"{POOL}/{TEMPLATE}@z-edit\")")]).ok();
+    let _gone = After(&site, "rbd snap rm --no-progress libvirt-pool/z-ubuntu20-rbd@z-edit");
+    let before = site.state();
+    let run = {
+        let _back = After(&site, OSD_BACK);
+        site.zs(&[
+            "-y",
+            "-e",
+            &format!(
+                "rbd.clone(\"{POOL}/{TEMPLATE}@z-edit\", \"{POOL}/z-edit\"); let g = guestfs.open(\"{POOL}/z-edit\"); \
+                 g.write(\"/etc/z\", \"z\"); {} g.close();",
+                lab("lab/ceph stop osd")
+            ),
+        ])
+    };
+    assert!(run.took < Duration::from_secs(120), "{:?}", run.took);
+    run.refused("unreachable", 4).says("waiting").says("zs recover");
+    recovered(&site, &before);
+}
+
+/// Nothing is lost by a monitor that is away for a moment: calls wait for it.
+#[test]
+fn the_monitor_restarts() {
+    let Some(site) = site() else { return };
+    let before = site.state();
+    let _back = After(&site, MON_BACK);
+    let (one, two) = (format!("{POOL}/z-mon-1"), format!("{POOL}/z-mon-2"));
+    let script = |end: &str| {
+        let restart = lab("lab/ceph stop mon; lab/ceph start mon");
+        format!("rbd.create(\"{one}\", \"8M\"); {restart} rbd.create(\"{two}\", \"8M\"); ceph.status(); {end}")
+    };
+    site.zs(&["-y", "-e", &script("rbd.snap_create(`libvirt-pool/z-mon-2@s`); fail(\"no\")")])
+        .refused("failed", 1)
+        .says("left behind: nothing");
+    assert_eq!(site.state(), before);
+    let out = site.zs(&["-y", "-e", &script(&format!("rbd.ls(\"{POOL}\").len()"))]).ok();
+    assert!(out.out.trim().ends_with('3'), "{}", out.out);
+    site.zs(&["-y", "-e", &format!("rbd.remove(\"{one}\"); rbd.remove(\"{two}\")")]).ok();
+    assert_eq!(site.state(), before);
+}
+
+#[test]
+fn libvirtd_restarts() {
+    let Some(site) = site() else { return };
+    let before = site.state();
+    let _back = After(&site, "timeout 60 lab/libvirt start");
+    let define = |name: &str| {
+        format!(
+            "virsh.define(\"<domain type='qemu'><name>{name}</name><memory unit='MiB'>64</memory><os><type arch='x86_64'>hvm</type></os></domain>\");"
+        )
+    };
+    let image = format!("rbd.create(\"{POOL}/z-virt\", \"8M\");");
+    // Back again at once: the run takes up a new connection, or takes all back.
+    let restart = lab("lab/libvirt stop; lab/libvirt start");
+    let run = site.zs(&["-y", "-e", &format!("{image} {} {restart} {} fail(\"no\")", define("z-v1"), define("z-v2"))]);
+    assert!(matches!(run.code, 1 | 4), "{}", run.err);
+    run.says("left behind: nothing");
+    assert_eq!(site.state(), before);
+    // Gone for good: the image goes, the domain cannot, and the recovery finishes.
+    let stop = lab("lab/libvirt stop");
+    let run = site.zs(&["-y", "-e", &format!("{image} {} {stop} {}", define("z-v1"), define("z-v2"))]);
+    site.sh("timeout 60 lab/libvirt start");
+    run.refused("unreachable", 4).says("z-v1").says("zs recover");
+    recovered(&site, &before);
+}
+
+/// The user goes in mid-run. Ceph lets a session go on until its ticket runs out; a new one is refused, and says why.
+#[test]
+fn the_key_is_revoked() {
+    let Some(site) = site() else { return };
+    let before = site.state();
+    let put_back = "rm -f $LAB_DIR/ceph/client.z-temp.keyring; ceph --id admin auth rm client.z-temp 2>&1";
+    let _gone = After(&site, put_back);
+    site.sh(&format!(
+        "ceph --id admin auth get-or-create client.z-temp mon 'profile rbd' osd 'profile rbd pool={POOL}' \
+         > $LAB_DIR/ceph/client.z-temp.keyring"
+    ));
+    let image = |n: u32| format!("rbd.create(\"{POOL}/z-key-{n}\", \"8M\");");
+    let revoke = lab("ceph --id admin auth rm client.z-temp");
+    let run =
+        site.zs(&["-y", "--ceph-id", "z-temp", "-e", &format!("{} {revoke} {} fail(\"no\")", image(1), image(2))]);
+    assert!(matches!(run.code, 1 | 3 | 4), "{} {}", run.code, run.err);
+    if !run.err.contains("left behind: nothing") {
+        site.zs(&["--ceph-id", "libvirt", "recover"]).ok();
+    }
+    assert_eq!(site.state(), before);
+    site.zs(&["--ceph-id", "z-temp", "-e", &image(3)]).refused("denied", 3).says("client.z-temp");
+    assert_eq!(site.state(), before);
+}
+
+#[test]
+fn ten_runs_at_once() {
+    let Some(site) = site() else { return };
+    let before = site.state();
+    let names: Vec<String> = (1..=10).map(|n| format!("z-ten-{n}")).collect();
+    let clone = |(n, name): (usize, &String)| {
+        let ip = format!("192.168.6.{}/24", 20 + n);
+        zs().args(["clone.rhai", name, "--ip", &ip]).spawn().expect("zs starts")
+    };
+    let children: Vec<_> = names.iter().enumerate().map(clone).collect();
+    children.into_iter().for_each(|c| _ = wait(c).ok());
+    let listed = site.sh("virsh -q list --all --name | grep -c '^z-ten-'; virsh -q list --all --name | grep '^z-ten-' | xargs -n1 virsh dumpxml | grep -c -E '<mac |<uuid'");
+    assert_eq!(listed.split_whitespace().next(), Some("10"), "{listed}");
+    let destroy =
+        |name: &String| zs().args(["--yes", "destroy.rhai", name, "--purge", "--force"]).spawn().expect("zs starts");
+    let children: Vec<_> = names.iter().map(destroy).collect();
+    children.into_iter().for_each(|c| _ = wait(c).ok());
+    assert_eq!(site.state(), before);
+    site.settled();
+}
+
+/// Limits are counted by a clock that nobody sets: `faketime` moves the other one while a run waits.
+#[test]
+fn the_clock_jumps() {
+    let Some(site) = site() else { return };
+    if Command::new("faketime").arg("--version").output().is_err() {
+        eprintln!("skipped: faketime is not installed");
+        return;
+    }
+    let zs = env!("CARGO_BIN_EXE_zs");
+    let text = site.sh(&format!("faketime -f '+0 x3600' {zs} -e 'sleep(1); rbd.ls(\"{POOL}\").len()'"));
+    assert_eq!(text.trim(), "1");
+}
