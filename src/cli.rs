@@ -16,6 +16,7 @@ use std::sync::Arc;
 
 mod check;
 mod doc;
+mod plain;
 mod recover;
 mod run;
 mod signals;
@@ -102,6 +103,9 @@ enum Command {
     },
     /// Takes back what killed runs left
     Recover,
+    /// Runs a script by Rhai alone: what lab/bench compares with
+    #[command(hide = true)]
+    PlainRhai { file: PathBuf },
     #[command(external_subcommand)]
     Other(Vec<String>),
 }
@@ -174,6 +178,7 @@ fn dispatch(cli: &Cli, events: &Arc<Events>) -> Result<u8> {
             testing::run(&Config::load(cli.config.as_deref())?, paths, only.as_deref().unwrap_or_default(), events)
         }
         Some(Command::Recover) => recover::recover_all(cli, events),
+        Some(Command::PlainRhai { file }) => plain::run(file),
         Some(Command::Other(words)) => {
             let (name, args) = words.split_first().ok_or_else(|| Error::invalid("nothing to run").usage())?;
             if !name.contains(['.', '/']) {
