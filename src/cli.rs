@@ -23,6 +23,7 @@ mod doctor;
 mod history;
 mod lsp;
 mod man;
+mod plain;
 mod recover;
 mod repl;
 mod run;
@@ -172,6 +173,9 @@ enum Command {
         #[arg(last = true)]
         words: Vec<String>,
     },
+    /// Runs a script by Rhai alone: what lab/bench compares with
+    #[command(hide = true)]
+    PlainRhai { file: PathBuf },
     #[command(external_subcommand)]
     Other(Vec<String>),
 }
@@ -250,6 +254,7 @@ fn dispatch(cli: &Cli, events: &Arc<Events>) -> Result<u8> {
         Some(Command::Man { dir }) => man::man(cli, events, dir),
         Some(Command::Complete { words }) => Ok(complete::complete(cli, words)),
         Some(Command::Recover) => recover::recover_all(cli, events),
+        Some(Command::PlainRhai { file }) => plain::run(file),
         Some(Command::Other(words)) => {
             let (name, args) = words.split_first().ok_or_else(|| Error::invalid("nothing to run").usage())?;
             if !name.contains(['.', '/']) {

@@ -42,9 +42,13 @@ pub fn build(host: &Arc<Host>) -> Engine {
     let mut engine = bare();
     let handles = handles(host);
     #[allow(deprecated)] // "volatile", not deprecated
-    engine.on_var(move |name, _, ctx| {
-        // A variable of the script's own hides ours.
-        Ok(if ctx.scope().contains(name) { None } else { handles.get(name).cloned().map(Dynamic::into_read_only) })
+    engine.on_var(move |name, index, ctx| {
+        // Asked for each use of each variable. The compiler has found the place of most, and those are the script's own.
+        if index > 0 {
+            return Ok(None);
+        }
+        let ours = handles.get(name).filter(|_| !ctx.scope().contains(name));
+        Ok(ours.cloned().map(Dynamic::into_read_only))
     });
     refuse_denied(&mut engine, host.gate.rights());
     host.config.limits.apply(&mut engine);

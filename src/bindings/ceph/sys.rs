@@ -52,6 +52,7 @@ c_table! { pub Lib: ["librados.so.2"], "librados2" {
     fn rados_ioctx_set_namespace(io: *mut c_void, namespace: *const c_char);
     fn rados_ioctx_get_id(io: *mut c_void) -> i64;
     fn rados_stat(io: *mut c_void, object: *const c_char, size: *mut u64, mtime: *mut libc::time_t) -> c_int;
+    fn rados_read(io: *mut c_void, object: *const c_char, buf: *mut c_char, len: usize, offset: u64) -> c_int;
 } }
 
 // Two names of one function: Ceph 14 has only the first, and the first is deprecated since 15.
@@ -340,5 +341,15 @@ impl IoCtx {
         // SAFETY: a NUL-terminated name and two places of the right size.
         check(unsafe { (self.cluster.lib.rados_stat)(self.raw, object.as_ptr(), &mut size, &mut mtime) })?;
         Ok(mtime)
+    }
+
+    /// The beginning of an object.
+    pub fn read(&self, object: &CStr, len: usize) -> Result<Vec<u8>> {
+        let mut buf = vec![0u8; len];
+        // SAFETY: a NUL-terminated name, and a buffer of this length.
+        let n = unsafe { (self.cluster.lib.rados_read)(self.raw, object.as_ptr(), buf.as_mut_ptr().cast(), len, 0) };
+        check(n.min(0))?;
+        buf.truncate(n as usize);
+        Ok(buf)
     }
 }

@@ -213,6 +213,10 @@ pub trait Read: Send + Sync {
     /// `virsh list --all`.
     fn list(&self) -> Result<Vec<Domain>>;
     /// `virsh dominfo`. `not_found` when there is no such domain.
+    /// The uuids of all domains: one question, where `list` has five for each.
+    fn list_uuids(&self) -> Result<Vec<String>> {
+        Ok(self.list()?.into_iter().map(|d| d.uuid).collect())
+    }
     fn dominfo(&self, domain: &str) -> Result<Domain>;
     /// One look-up and the state alone: cheap enough for a thousand.
     fn domstate(&self, domain: &str) -> Result<String>;

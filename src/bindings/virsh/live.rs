@@ -67,6 +67,9 @@ impl Read for Live {
     fn list(&self) -> Result<Vec<Domain>> {
         self.ask(domain::list)
     }
+    fn list_uuids(&self) -> Result<Vec<String>> {
+        self.ask(domain::list_uuids)
+    }
     fn dominfo(&self, domain: &str) -> Result<Domain> {
         self.ask(|c| domain::dominfo(c, domain))
     }

@@ -95,7 +95,7 @@ impl Live {
 
 /// Commands of zs itself, all of them for the monitors: no need to fetch the table for these.
 fn plain(words: &str) -> bool {
-    const OURS: [&str; 18] = [
+    const OURS: [&str; 19] = [
         "auth caps",
         "auth get",
         "auth get-or-create",
@@ -105,6 +105,7 @@ fn plain(words: &str) -> bool {
         "fsid",
         "health",
         "mon dump",
+        "osd dump",
         "osd pool application enable",
         "osd pool create",
         "osd pool delete",

@@ -67,13 +67,12 @@ impl Live {
             return Err(other_pool(image, to));
         }
         let io = self.image_ioctx(image)?;
-        let id_of = |name: &ImageSpec| self.open_image_ro(name)?.id().map_err(|e| self.image_error(e, name));
-        let id = id_of(image)?;
+        let id = self.rbd_id(image)?;
         Rbd::load()?.rename(&io, &image.image, &to.image).map_err(|e| match e.0 {
             libc::EEXIST => image_exists(to),
             _ => self.image_error(e, image),
         })?;
-        if id_of(to)? == id { Ok(()) } else { Err(image_exists(to)) }
+        if self.rbd_id(to)? == id { Ok(()) } else { Err(image_exists(to)) }
     }
 
     pub(super) fn rbd_resize(&self, image: &ImageSpec, size: u64, allow_shrink: bool, p: &Progress) -> Result<()> {

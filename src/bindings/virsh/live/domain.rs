@@ -104,6 +104,10 @@ pub fn list(c: &Connect) -> Result<Vec<Domain>> {
     Ok(all)
 }
 
+pub fn list_uuids(c: &Connect) -> Result<Vec<String>> {
+    c.list_all_domains(0).on("")?.iter().map(|d| d.uuid_string().on("")).collect()
+}
+
 pub fn dominfo(c: &Connect, domain: &str) -> Result<Domain> {
     describe(&find(c, domain)?)
 }

@@ -30,6 +30,22 @@ pub mod functions {
         to_array(virsh.0.virsh().list().raise("virsh.list")?)
     }
 
+    /// Lists the uuids of all domains, running or not: one question, where `virsh.list` has five for each domain.
+    ///
+    /// # Returns
+    /// An array of texts.
+    /// # Errors
+    /// `unreachable`.
+    /// # Example
+    /// ```rhai
+    /// virsh.list_uuids().len() == virsh.list().len()
+    /// ```
+    /// Implements: virConnectListAllDomains (virsh list --all --uuid)
+    #[rhai_fn(name = "list_uuids", pure, return_raw)]
+    pub fn list_uuids(virsh: &mut Virsh) -> RhaiResultOf<Array> {
+        to_array(virsh.0.virsh().list_uuids().raise("virsh.list_uuids")?)
+    }
+
     /// Tells whether there is such a domain.
     ///
     /// # Errors
