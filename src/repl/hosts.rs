@@ -63,6 +63,7 @@ impl Hosts {
             args: vec![],
             jobs: self.jobs,
             finished: Mutex::new(false),
+            out_of_time: Default::default(),
         }))
     }
 }
@@ -78,5 +79,6 @@ pub fn for_script(host: &Arc<Host>, script: &str, args: Vec<String>) -> Arc<Host
         args,
         jobs: host.jobs,
         finished: Mutex::new(false),
+        out_of_time: Default::default(),
     })
 }
