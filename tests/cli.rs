@@ -282,6 +282,7 @@ fn doc_finds_what_people_call_it() {
         let run = zs(&[&["doc"], words].concat());
         assert!(run.code == 0 && run.out.starts_with(first), "{words:?}: {}{}", run.out, run.err);
     }
+    assert!(zs(&["doc", "clone"]).out.ends_with("See also: clone.rhai, std/clone\n"));
     let run = zs(&["doc", "rbd.cloen"]);
     assert!(run.code == 2 && run.err.contains("did you mean `zs doc rbd.clone`?"), "{}", run.err);
     let run = zs(&["doc"]);

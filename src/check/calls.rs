@@ -34,7 +34,11 @@ impl Walk<'_> {
         }
         let first = f.args.first().filter(|_| f.name == "parallel").map(|e| self.expr(e).element());
         let given: Vec<Type> = first.into_iter().collect();
+        let before = self.errors();
         let types: Vec<Type> = f.args.iter().map(|a| self.argument(a, &given).0).collect();
+        if f.name == "assert_fails" {
+            self.meant_to_fail(before);
+        }
         let (name, count) = (f.name.as_str(), f.args.len());
         if let Some(own) = self.facts.function(name, count) {
             own.used.set(true);
@@ -134,7 +138,7 @@ impl Walk<'_> {
     }
 
     fn module_call(&mut self, f: &FnCallExpr, pos: Position) -> Type {
-        f.args.iter().for_each(|a| _ = self.argument(a, &[]));
+        let types: Vec<Type> = f.args.iter().map(|a| self.argument(a, &[]).0).collect();
         let (name, count, root) = (f.name.as_str(), f.args.len(), f.namespace.root().to_string());
         if root == "global" {
             match self.facts.function(name, count) {
@@ -165,6 +169,10 @@ impl Walk<'_> {
                 let signature = format!("{root}::{name}({})", e.params.join(", "));
                 let module = Some(module.name.clone());
                 self.note(pos, Target::Function { signature, doc: e.doc.clone(), file, module, at: e.at });
+                if let (Some(known), Some(arg), Some(ty)) = (&e.options, f.args.last(), types.last()) {
+                    let known = known.iter().cloned().collect();
+                    self.keys_of(&format!("{root}::{name}"), arg, ty, &known);
+                }
             }
             None => {
                 let takes = counts(list.iter().map(|e| e.params.len()));

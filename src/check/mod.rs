@@ -1,7 +1,7 @@
 //! `zs check`: what is wrong with a script can be seen without running it.
 //!
-//! Rhai parses; [`walk`] goes through the syntax tree with what [`library`] knows of functions, [`modules`] of imports and
-//! [`facts`] of the script as a whole. Nothing is said of what is not known for certain: a value whose type depends on the
+//! Rhai parses; `walk` goes through the syntax tree with what `library` knows of functions, `modules` of imports and
+//! `facts` of the script as a whole. Nothing is said of what is not known for certain: a value whose type depends on the
 //! run has the type `Any`, and `Any` is never wrong.
 
 mod calls;

@@ -2,7 +2,7 @@
 
 use super::facts::Facts;
 use crate::host::scripts::{self, Source};
-use rhai::{ASTFlags, Engine, Stmt};
+use rhai::{AST, ASTFlags, Engine, Expr, Stmt};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -13,6 +13,8 @@ pub struct Exported {
     pub params: Vec<String>,
     pub doc: String,
     pub at: (usize, usize),
+    /// The keys of the map that its last parameter is, where it takes no others.
+    pub options: Option<Vec<String>>,
 }
 
 pub struct Module {
@@ -59,6 +61,8 @@ impl Modules {
         };
         let facts = Facts::of(&ast, &source.text);
         let mut functions: BTreeMap<String, Vec<Exported>> = BTreeMap::new();
+        let lines: Vec<&str> = source.text.lines().collect();
+        let starts: Vec<usize> = facts.functions.iter().map(|f| f.at.0).collect();
         let mut private = BTreeSet::new();
         for f in &facts.functions {
             if f.is_private() {
@@ -69,6 +73,13 @@ impl Modules {
                 params: f.def.params.iter().map(ToString::to_string).collect(),
                 doc: f.doc.clone(),
                 at: f.at,
+                options: {
+                    let end = starts.iter().find(|s| **s > f.at.0).map_or(lines.len(), |s| s - 1);
+                    // As std/clone refuses what it does not know.
+                    let body = lines.get(f.at.0.saturating_sub(1)..end).unwrap_or_default();
+                    let refuses = body.iter().any(|l| l.contains("!(key in global::DEFAULTS)"));
+                    refuses.then(|| constant_keys(&ast, "DEFAULTS")).flatten()
+                },
             });
         }
         let mut variables = BTreeSet::new();
@@ -88,6 +99,17 @@ impl Modules {
         self.read.insert(module.source.name.clone(), module.clone());
         Found::Module(module)
     }
+}
+
+/// The keys of a constant that is a map.
+fn constant_keys(ast: &AST, name: &str) -> Option<Vec<String>> {
+    ast.statements().iter().find_map(|stmt| match stmt {
+        Stmt::Var(x, ..) if x.0.name == name => match &x.1 {
+            Expr::Map(map, _) => Some(map.0.iter().map(|(k, _)| k.name.to_string()).collect()),
+            _ => None,
+        },
+        _ => None,
+    })
 }
 
 /// The names that `import` would find: built in, of the site, and beside the script.

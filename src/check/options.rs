@@ -14,38 +14,41 @@ use std::rc::Rc;
 impl Walk<'_> {
     /// Keys of a map literal where options stand.
     pub fn options(&mut self, overloads: &[&Overload], types: &[Type], skip: usize, f: &FnCallExpr) {
-        for (at, arg) in f.args.iter().enumerate() {
-            // Written there, or before in a variable that nothing has changed since.
-            let keys: Vec<(String, Position)> = match (arg, &types[at + skip]) {
-                (Expr::Map(x, _), _) => x.0.iter().map(|(k, _)| (k.name.to_string(), k.pos)).collect(),
-                (_, Type::Map(Some(r))) if r.of.is_empty() => {
-                    r.fields.iter().map(|f| (f.clone(), arg.start_position())).collect()
-                }
-                _ => continue,
-            };
+        'args: for (at, arg) in f.args.iter().enumerate() {
             let mut known: BTreeSet<String> = BTreeSet::new();
             let mut full = BTreeSet::new();
             for o in overloads {
-                let Some((kind, _)) = o.params.get(at + skip) else { return };
-                let Some(entry) = o.entry.map(|e| &self.library.entries[e]) else { return };
+                let Some((kind, _)) = o.params.get(at + skip) else { continue 'args };
+                let Some(entry) = o.entry.map(|e| &self.library.entries[e]) else { continue 'args };
                 let options = entry.options();
                 if options.is_empty() || !(kind == "options_" || kind == "spec") || entry.name == "parse" {
-                    return;
+                    continue 'args;
                 }
                 known.extend(options.into_iter().map(|(k, _)| k));
                 full.insert(registry::signature(entry).split('(').next().unwrap_or_default().to_string());
             }
             let full: Vec<String> = full.into_iter().collect();
             let full = if full.len() == 1 { full[0].clone() } else { f.name.to_string() };
-            for (key, pos) in keys {
-                if !known.contains(&key) {
-                    let hint = match nearest(&key, known.iter().map(String::as_str)) {
-                        Some(near) => format!("did you mean `{near}`?"),
-                        None => format!("known are {}", known.iter().cloned().collect::<Vec<_>>().join(", ")),
-                    };
-                    self.wrong("unknown-option", pos, format!("{full} has no option `{key}`"), Some(hint));
-                }
+            self.keys_of(&full, arg, &types[at + skip], &known);
+        }
+    }
+
+    /// Whether a map has keys that are no options of `function`: written there, or before in a variable that nothing has
+    /// changed since.
+    pub fn keys_of(&mut self, function: &str, arg: &Expr, ty: &Type, known: &BTreeSet<String>) {
+        let keys: Vec<(String, Position)> = match (arg, ty) {
+            (Expr::Map(x, _), _) => x.0.iter().map(|(k, _)| (k.name.to_string(), k.pos)).collect(),
+            (_, Type::Map(Some(r))) if r.of.is_empty() => {
+                r.fields.iter().map(|f| (f.clone(), arg.start_position())).collect()
             }
+            _ => return,
+        };
+        for (key, pos) in keys.into_iter().filter(|(k, _)| !known.contains(k)) {
+            let hint = match nearest(&key, known.iter().map(String::as_str)) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("known are {}", known.iter().cloned().collect::<Vec<_>>().join(", ")),
+            };
+            self.wrong("unknown-option", pos, format!("{function} has no option `{key}`"), Some(hint));
         }
     }
 

@@ -6,6 +6,7 @@ use crate::bindings::spec::Cancel;
 use crate::check::{module_names, spec};
 use crate::config::Config;
 use crate::helpers::inventory;
+use crate::host::journal::runs_dir;
 use crate::host::{engine, registry, scripts};
 use clap::{Arg, Command, CommandFactory};
 use rhai::{Array, Map};
@@ -15,7 +16,7 @@ use std::sync::mpsc::channel;
 use std::time::Duration;
 
 /// How long libvirt may take to name its domains: a shell that hangs is worse than one that knows less.
-const PATIENCE: Duration = Duration::from_millis(150);
+const PATIENCE: Duration = Duration::from_millis(300);
 
 /// A word, and what it is.
 type Offer = (String, String);
@@ -104,6 +105,7 @@ impl Completer<'_> {
                 let spaces = registry_spaces().into_iter().chain(modules).map(|n| (n, String::new()));
                 [functions(), spaces.collect(), self.scripts()].concat()
             }
+            "run" => runs(),
             _ if last.contains('/') => vec![files()],
             _ => vec![],
         }
@@ -221,6 +223,14 @@ impl Completer<'_> {
         }
         all
     }
+}
+
+/// The runs in the journal, and the newest by its own word.
+fn runs() -> Vec<Offer> {
+    let dir = runs_dir(&Config::state_dir());
+    let names = std::fs::read_dir(dir).into_iter().flatten().flatten().map(|e| e.file_name());
+    let ids = names.filter_map(|n| n.to_str()?.strip_suffix(".jsonl").map(String::from));
+    ids.chain(["last".to_string()]).map(|id| (id, String::new())).collect()
 }
 
 fn files() -> Offer {

@@ -49,10 +49,20 @@ pub fn doc(cli: &Cli, events: &Events, words: &[String], into: Option<&Path>) ->
         return Ok(0);
     }
     events.out(&match topic {
-        Topic::Functions(list) => match list[..] {
-            [one] => doc::entry(one, width, paint),
-            _ => doc::list(&list, width, paint),
-        },
+        Topic::Functions(list) => {
+            let text = match list[..] {
+                [one] => doc::entry(one, width, paint),
+                _ => doc::list(&list, width, paint),
+            };
+            // A script and a module may have the name too.
+            let scripts = scripts::list(&dirs).into_iter().map(|s| s.name);
+            let others = scripts.chain(module_names(None, &dirs));
+            let same = |o: &String| o.trim_end_matches(".rhai").trim_start_matches("std/") == name;
+            match others.filter(same).collect::<Vec<_>>() {
+                none if none.is_empty() => text,
+                also => format!("{text}\n\n{}", doc::aside(&format!("See also: {}", also.join(", ")), width, paint)),
+            }
+        }
         Topic::Mentions(list) => {
             let said = doc::aside(&format!("There is no `{name}`. These speak of it:"), width, paint);
             format!("{said}\n\n{}", doc::list(&list, width, paint))
