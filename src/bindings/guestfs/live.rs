@@ -8,6 +8,7 @@ mod files;
 mod grow;
 mod launch;
 mod reaper;
+mod seats;
 mod tree;
 mod watch;
 

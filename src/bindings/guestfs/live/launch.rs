@@ -1,6 +1,7 @@
 //! Starts an appliance on one disk.
 
 use super::reaper::Reaper;
+use super::seats::{self, Seat};
 use super::watch::{Qemu, Watch, watched};
 use crate::bindings::Live;
 use crate::bindings::guestfs::sys::Handle;
@@ -33,6 +34,7 @@ pub struct Appliance {
     pub h: Handle,
     pub qemu: Qemu,
     pub reaper: Reaper,
+    _seat: Seat,
 }
 
 /// Without KVM a start takes 10 s on an idle machine. Now and then, seen twice in some hundred with two processors, the
@@ -54,7 +56,7 @@ pub fn launch(live: &Live, disk: &Disk, writable: bool, p: &Progress) -> Result<
 }
 
 fn attempt(live: &Live, disk: &Disk, writable: bool, p: &Progress, limit: Duration) -> Result<Appliance> {
-    let a = prepare(live, disk, writable)?;
+    let a = prepare(live, disk, writable, seats::take(&p.cancel)?)?;
     let w = Watch { progress: Some(p), limit: Some(limit), ..Watch::new(&p.cancel, Duration::ZERO) };
     watched(&a.h, &a.qemu, &w, || a.h.launch()).map_err(|e| match e.kind {
         Kind::Interrupted => e,
@@ -123,7 +125,7 @@ fn kvm_works(qemu: &str) -> bool {
     }
 }
 
-fn prepare(live: &Live, disk: &Disk, writable: bool) -> Result<Appliance> {
+fn prepare(live: &Live, disk: &Disk, writable: bool, seat: Seat) -> Result<Appliance> {
     let h = Handle::create()?;
     let reaper = Reaper::start()?;
     let dir = reaper.dir.to_str().ok_or_else(|| Error::invalid("$TMPDIR is no UTF-8"))?;
@@ -153,7 +155,7 @@ fn prepare(live: &Live, disk: &Disk, writable: bool) -> Result<Appliance> {
     }
     .map_err(|e| e.subject(disk))?;
     let qemu = Qemu { mark: reaper.mark.clone() };
-    Ok(Appliance { h, qemu, reaper })
+    Ok(Appliance { h, qemu, reaper, _seat: seat })
 }
 
 /// A name of the conf that qemu can take: it splits at an `@` however that is escaped.

@@ -11,8 +11,8 @@ use std::sync::{Condvar, Mutex, PoisonError};
 
 /// What is read and written at once: the usual size of an object.
 pub const PIECE: u64 = 4 << 20;
-/// Pieces under way at the same time.
-const JOBS: usize = 6;
+/// Pieces under way at the same time: more than the ten operations of `rbd cp`.
+const JOBS: usize = 12;
 /// Zeros of at least this many bytes stay holes.
 pub const SPARSE: u64 = 64 << 10;
 /// How far a slow diff is asked ahead between two looks at the cancel flag.
