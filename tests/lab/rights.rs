@@ -69,7 +69,7 @@ fn people_are_asked() {
         format!("virsh.vol_delete(\"images_rbd\", \"{TEMPLATE}\")"),
     ];
     for code in &all {
-        site.zs(&["-e", code]).refused("denied", 3).says("--yes");
+        site.zs(&["--ceph-id", "admin", "-e", code]).refused("denied", 3).says("--yes");
     }
     ask("y", &purge);
     assert_eq!(site.sh(&format!("rbd snap ls {POOL}/z-ask")).trim(), "");
