@@ -86,6 +86,7 @@ fn commands() {
     t.line("let job = spawn(|| rbd.ls(\"libvirt-pool\").len())");
     assert_eq!(t.line("wait(job)"), "21");
     assert!(t.line(":jobs").contains("done"));
+    assert!(t.line(":doc spawn").starts_with("spawn(callback)"));
     t.line("let bad = spawn(|| fail(\"oh\"))");
     assert!(t.line("wait(bad)").contains("error[failed] oh"));
     let g = t.line("let g = guestfs.open(\"z-ubuntu20-rbd\"); g.write(\"/etc/motd\", \"hi\")");

@@ -444,5 +444,6 @@ impl Drop for Line {
 fn new_bar(label: &str) -> ProgressBar {
     let style = ProgressStyle::with_template("{prefix} {wide_bar} {percent:>3}% {elapsed:>4} {msg}")
         .unwrap_or_else(|_| ProgressStyle::default_bar());
+    let style = if crate::render::is_utf8() { style } else { style.progress_chars("#>-") };
     ProgressBar::new(0).with_style(style).with_prefix(label.to_string())
 }

@@ -122,7 +122,7 @@ fn help(shell: &mut Shell, name: &str) -> Result<Flow> {
 fn doc(shell: &mut Shell, name: &str) -> Result<Flow> {
     let name = name.trim_end_matches(['(', ')', '.']);
     let text = show::doc(shell.completing.words(), name, shell.events.color).ok_or_else(|| {
-        let names = shell.completing.words().entries.iter().map(|e| crate::host::registry::signature(e));
+        let names = shell.completing.words().entries.iter().map(crate::host::registry::signature);
         let names: Vec<String> = names.filter_map(|s| Some(s.split_once('(')?.0.to_string())).collect();
         let e = Error::not_found("is not documented").subject(name);
         match nearest(name, names.iter().map(String::as_str)) {

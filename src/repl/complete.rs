@@ -165,7 +165,7 @@ impl Completing {
             Wanted::Files => files(typed, quote),
             Wanted::Names(what) => {
                 let mut all: Vec<Candidate> = what.iter().flat_map(|w| whole(&ask(w.clone()), quote)).collect();
-                if kind == "guest" && !typed.is_empty() || kind == "guest" && all.is_empty() {
+                if kind == "guest" && (!typed.is_empty() || all.is_empty()) {
                     all.extend(whole(&ask(What::Pools), "/"));
                 }
                 all

@@ -8,10 +8,11 @@ use crate::host::Host;
 use crate::host::engine;
 use crate::host::events::{self, Events};
 use crate::host::gate::lock;
+use crate::host::registry::Entry;
 use crate::host::report;
 use crate::host::values::throw;
 use crate::render::{self, Look};
-use rhai::{AST, Dynamic, Engine, EvalAltResult, FnPtr, FuncRegistration, Map, Module, NativeCallContext, Shared};
+use rhai::{AST, Dynamic, Engine, EvalAltResult, FnPtr, Map, Module, NativeCallContext, Shared};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -81,14 +82,8 @@ impl Jobs {
         engine.register_fn("to_string", |job: &mut Job| job.to_string());
         engine.register_fn("to_debug", |job: &mut Job| job.to_string());
         let jobs = self.clone();
-        FuncRegistration::new("spawn")
-            .with_params_info(["callback: FnPtr", "RhaiResultOf<Job>"])
-            .with_comments(SPAWN.lines())
-            .register_into_engine(engine, move |callback: FnPtr| jobs.spawn(&callback));
-        FuncRegistration::new("wait")
-            .with_params_info(["job: Job", "RhaiResultOf<Dynamic>"])
-            .with_comments(WAIT.lines())
-            .register_into_engine(engine, |ctx: NativeCallContext, job: Job| wait(&ctx, &job));
+        engine.register_fn("spawn", move |callback: FnPtr| jobs.spawn(&callback));
+        engine.register_fn("wait", |ctx: NativeCallContext, job: Job| wait(&ctx, &job));
     }
 
     fn spawn(self: &Arc<Self>, callback: &FnPtr) -> std::result::Result<Job, Box<EvalAltResult>> {
@@ -196,22 +191,35 @@ fn wait(ctx: &NativeCallContext, job: &Job) -> std::result::Result<Dynamic, Box<
     }
 }
 
-const SPAWN: &str = "/// Begins background work, as a run of its own, and gives a handle for `wait`.
-///
-/// Only at the prompt. It cannot ask: what destroys needs --yes. `:jobs` lists it; Ctrl-C does not stop it.
-/// # Errors
-/// `invalid` when the closure holds an open handle.
-/// # Example
-/// ```rhai
-/// let job = spawn(|| rbd.ls(\"libvirt-pool\").len());
-/// wait(job)
-/// ```";
+/// The documentation of what the prompt has and scripts have not.
+pub fn entries() -> Vec<Entry> {
+    let entry = |name: &str, param: &str, returns: &str, doc: &str| Entry {
+        receiver: None,
+        name: name.into(),
+        params: vec![param.into()],
+        arities: vec![1],
+        returns: returns.into(),
+        doc: doc.into(),
+    };
+    vec![entry("spawn", "callback", "Job", SPAWN), entry("wait", "job", "Dynamic", WAIT)]
+}
 
-const WAIT: &str = "/// Waits for background work and gives its value.
-///
-/// # Errors
-/// What the work has thrown.
-/// # Example
-/// ```rhai
-/// wait(spawn(|| 6 * 7))
-/// ```";
+const SPAWN: &str = "Begins background work, as a run of its own, and gives a handle for `wait`.
+
+Only at the prompt. It cannot ask: what destroys needs --yes. `:jobs` lists it; Ctrl-C does not stop it.
+# Errors
+`invalid` when the closure uses an open guest or another hypervisor of the prompt.
+# Example
+```rhai
+let job = spawn(|| rbd.ls(\"libvirt-pool\").len());
+wait(job)
+```";
+
+const WAIT: &str = "Waits for background work and gives its value.
+
+# Errors
+What the work has thrown.
+# Example
+```rhai
+wait(spawn(|| 6 * 7))
+```";

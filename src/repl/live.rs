@@ -36,10 +36,13 @@ pub enum What {
     Planned,
 }
 
+/// Which site, and what of it.
+type Key = (String, What);
+
 #[derive(Default)]
 struct Known {
-    names: HashMap<(String, What), (Instant, Arc<Vec<String>>)>,
-    asked: HashSet<(String, What)>,
+    names: HashMap<Key, (Instant, Arc<Vec<String>>)>,
+    asked: HashSet<Key>,
 }
 
 #[derive(Default)]
@@ -89,7 +92,7 @@ impl Live {
         lock(&self.known).names.clear();
     }
 
-    fn ask(self: &Arc<Self>, site: &Site, what: &What) -> (String, What) {
+    fn ask(self: &Arc<Self>, site: &Site, what: &What) -> Key {
         let key = (site.name(), what.clone());
         let mut known = lock(&self.known);
         let fresh = known.names.get(&key).is_some_and(|(when, _)| when.elapsed() < FRESH);

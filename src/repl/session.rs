@@ -241,6 +241,21 @@ impl Session {
         *lock(&self.jobs.hosts) = hosts.clone();
         // What was done there would be looked for here.
         self.changed.clear();
+        let handles = engine::handles(&host);
+        let mut scope = Scope::new();
+        for (name, constant, value) in self.scope.iter() {
+            // What acts on the former hypervisor would do so in a run that has ended.
+            let value = for_run(&value, &handles).unwrap_or_else(|kind| {
+                events.log("warn", &format!("`{name}` is gone: it was a {kind} of the former run"));
+                Dynamic::UNIT
+            });
+            if constant {
+                scope.push_constant_dynamic(name, value)
+            } else {
+                scope.push_dynamic(name, value)
+            };
+        }
+        self.scope = scope;
         (self.hosts, self.host, self.engine) = (hosts, host, engine);
         Ok(())
     }

@@ -28,7 +28,8 @@ const TYPES: &[(&str, &str)] = &[
 impl Words {
     pub fn new() -> Words {
         let engine = engine::bare();
-        let entries = registry::entries(&engine);
+        let mut entries = registry::entries(&engine);
+        entries.extend(super::jobs::entries());
         let mut handles = HashMap::new();
         for receiver in entries.iter().filter_map(|e| e.receiver.as_ref()) {
             if let Some(namespace) = registry::namespace_of(receiver) {

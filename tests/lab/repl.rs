@@ -11,6 +11,7 @@ use std::path::Path;
 fn session(site: &Site) -> Terminal {
     let mut t = Terminal::start("", &[("TERM", "dumb")], 100, 500);
     t.until(pty::PROMPT);
+    assert!(t.device().starts_with("/dev/"), "a terminal of its own: {}", t.device());
     assert!(site.dir.exists());
     t
 }
