@@ -40,13 +40,16 @@ pub fn names() -> Scope<'static> {
 
 pub fn build(host: &Arc<Host>) -> Engine {
     let mut engine = bare();
-    // As variables of a module they are seen where the script has none of that name. Rhai's own hook for that, `on_var`,
-    // is asked for each use of each variable, which makes loops a quarter slower.
-    let mut ours = Module::new();
-    for (name, handle) in handles(host) {
-        ours.set_var(name, handle.into_read_only());
-    }
-    engine.register_global_module(ours.into());
+    let handles = handles(host);
+    #[allow(deprecated)] // "volatile", not deprecated
+    engine.on_var(move |name, index, ctx| {
+        // Asked for each use of each variable. The compiler has found the place of most, and those are the script's own.
+        if index > 0 {
+            return Ok(None);
+        }
+        let ours = handles.get(name).filter(|_| !ctx.scope().contains(name));
+        Ok(ours.cloned().map(Dynamic::into_read_only))
+    });
     refuse_denied(&mut engine, host.gate.rights());
     host.config.limits.apply(&mut engine);
     let cancel = host.cancel.clone();

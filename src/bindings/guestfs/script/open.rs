@@ -24,8 +24,10 @@ pub mod functions {
         read_only: bool,
     }
 
-    /// Begins, beside the script, what the editing of so many guests will need: connections to Ceph and libvirt, and the
-    /// primes of new RSA host keys, which take more time than all else. Nothing is changed, and nothing fails here.
+    /// Begins what the editing of so many guests will need, beside the script.
+    ///
+    /// That is the connections to Ceph and libvirt, and the primes of new RSA host keys, which take more time than all
+    /// else. Nothing is changed, and nothing fails here.
     ///
     /// # Errors
     /// `invalid`: a number below 0.
