@@ -271,7 +271,7 @@ fn doc_finds_what_people_call_it() {
     for (words, first) in [
         (&["rbd.clone"][..], "rbd.clone(snap, new_image[, options])"),
         (&["rbd", "snap", "create"], "rbd.snap_create(new_snap[, options])"),
-        (&["virsh", "pool-autostart"], "virsh.pool_autostart(storage_pool, on)"),
+        (&["virsh", "pool-autostart"], "virsh.pool_autostart(storage_pool[, on])"),
         (&["ceph.pool"], "ceph.pool.application_enable("),
         (&["parallel"], "parallel(list, callback[, options])"),
         (&["std/clone"], "import \"std/clone\" as clone;"),
