@@ -10,7 +10,7 @@ use serde_json::json;
 use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
@@ -27,8 +27,6 @@ pub struct Cluster {
     failures: Mutex<Option<Error>>,
     attempts: AtomicU64,
     pub(super) osds: Mutex<Osds>,
-    /// A thread looks whether they go on answering.
-    pub(super) watched: AtomicBool,
     pub(super) commands: OnceLock<BTreeMap<String, parse::Command>>,
 }
 
@@ -77,7 +75,6 @@ impl Live {
         })?;
         let io = Arc::new(io);
         self.ask_osds(&io, pool)?;
-        self.watch_osds(&rados, pool);
         Ok(io)
     }
 

@@ -1,10 +1,9 @@
 //! Whether the OSDs answer: asked before work begins, because librados waits for a dead one as long as for a slow one.
 
-use super::super::sys::{Errno, IoCtx, Rados};
+use super::super::sys::{Errno, IoCtx};
 use super::connect::conf_name;
 use crate::bindings::live::Live;
 use crate::error::{Error, Result};
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
@@ -16,10 +15,6 @@ const LESS_PATIENCE: Duration = Duration::from_secs(3);
 const FRESH: Duration = Duration::from_secs(2);
 /// How long silence holds: the rest of a failed call, and its rollback, are not to wait for the same again.
 const MEMORY: Duration = Duration::from_secs(10);
-
-/// How often they are asked while something goes on, and after how long without an answer a person hears of it.
-const PULSE: Duration = Duration::from_secs(2);
-const SILENCE: Duration = Duration::from_secs(4);
 
 /// What is known of the OSDs.
 #[derive(Clone, Copy, Default)]
@@ -63,29 +58,6 @@ impl Live {
                 }
             }
         }
-    }
-
-    /// From the first use of a pool on, says so when its OSDs fall silent: librados waits for them without a word.
-    pub(super) fn watch_osds(&self, rados: &Arc<Rados>, pool: &str) {
-        if self.cluster.watched.swap(true, Ordering::SeqCst) {
-            return;
-        }
-        let (rados, pool, notice) = (Arc::downgrade(rados), pool.to_string(), self.notice.clone());
-        std::thread::spawn(move || {
-            loop {
-                std::thread::sleep(PULSE);
-                let Some(io) = rados.upgrade().and_then(|r| IoCtx::create(&r, &pool, "").ok()) else { return };
-                let (tx, rx) = mpsc::channel();
-                std::thread::spawn(move || tx.send(io.stat(c"rbd_directory")));
-                let begun = Instant::now();
-                if rx.recv_timeout(SILENCE).is_err() {
-                    notice(&format!("no answer from the OSDs of {pool} for {} s: waiting", SILENCE.as_secs()));
-                    if !matches!(rx.recv(), Ok(Err(Errno(libc::ETIMEDOUT)))) {
-                        notice(&format!("the OSDs of {pool} answer again, after {} s", begun.elapsed().as_secs()));
-                    }
-                }
-            }
-        });
     }
 
     /// An operation got no answer: before the next one the OSDs are asked again.
