@@ -10,6 +10,7 @@ pub mod numa;
 pub mod process;
 pub mod script;
 mod sys;
+pub mod terminal;
 pub mod units;
 pub mod xml;
 

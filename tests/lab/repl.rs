@@ -135,3 +135,25 @@ fn ctrl_c_takes_the_line_back_and_keeps_the_session() {
     assert_eq!(t.end(), 0);
     assert_eq!(site.state(), before);
 }
+
+#[test]
+fn the_console_is_the_guests_until_its_end() {
+    let Some(site) = site() else { return };
+    const VM: &str = "z-k8s-n-1";
+    site.zs(&["clone.rhai", VM]).ok();
+    let mut t = session(&site);
+    assert!(t.line(&format!("virsh.console(\"{VM}\")")).contains("error[invalid]"), "it is off");
+    t.line(&format!("virsh.start(\"{VM}\");"));
+    t.keys(&format!("virsh.console(\"{VM}\")\r"));
+    t.until("Ctrl-] ends it");
+    // What the firmware and the guest say. Ctrl-C is the guest's, too.
+    t.keys("\x03\r");
+    t.until(&format!("ZS-BOOT hostname={VM}"));
+    t.keys("\x1d");
+    t.until(pty::PROMPT);
+    assert_eq!(t.line("1 + 1"), "2");
+    site.zs(&["-e", &format!("virsh.console(\"{VM}\")")]).refused("unsupported", 1);
+    t.keys("\x04");
+    assert_eq!(t.end(), 0);
+    site.zs(&["-y", "destroy.rhai", VM, "--purge", "--timeout", "0", "--force"]).ok();
+}

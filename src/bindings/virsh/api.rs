@@ -305,6 +305,8 @@ pub trait Write: Read {
     fn set_metadata(&self, domain: &str, uri: &str, key: &str, xml: Option<&str>) -> Result<()>;
     /// Writes a picture of the running domain's first screen to a file of this host that must not exist; its MIME type.
     fn screenshot(&self, domain: &str, to: &std::path::Path) -> Result<String>;
+    /// Joins the console of a running domain and this terminal until a person ends it.
+    fn console(&self, domain: &str, force: bool) -> Result<()>;
     fn snapshot_create_as(&self, domain: &str, snapshot: &str, o: &SnapshotOpts) -> Result<Snapshot>;
     fn snapshot_revert(&self, domain: &str, snapshot: &str) -> Result<()>;
     /// With `children`, those that were taken after it too.

@@ -2,6 +2,7 @@
 
 mod block;
 mod connection;
+mod console;
 mod domain;
 mod errors;
 mod files;
@@ -226,6 +227,9 @@ impl Write for Live {
     }
     fn screenshot(&self, domain: &str, to: &Path) -> Result<String> {
         self.act(|c| domain::screenshot(c, domain, to))
+    }
+    fn console(&self, domain: &str, force: bool) -> Result<()> {
+        self.act(|c| console::console(c, domain, force, &self.cancel))
     }
     fn snapshot_create_as(&self, domain: &str, snapshot: &str, o: &SnapshotOpts) -> Result<Snapshot> {
         self.act(|c| snapshot::create(c, domain, snapshot, o))

@@ -304,6 +304,10 @@ impl Write for Site {
         }
         Ok("image/png".into())
     }
+    /// Nobody is there to talk to.
+    fn console(&self, domain: &str, _: bool) -> Result<()> {
+        domain::must_run(&domain::find(self, domain)?)
+    }
     fn snapshot_create_as(&self, domain: &str, snapshot: &str, o: &SnapshotOpts) -> Result<Snapshot> {
         snapshot::create(self, domain, snapshot, o)
     }

@@ -2,6 +2,7 @@
 
 mod at;
 mod block;
+mod console;
 mod define;
 mod domain;
 mod freeze;
@@ -221,6 +222,7 @@ pub fn register(engine: &mut rhai::Engine) {
         rhai::exported_module!(nvram::functions),
         rhai::exported_module!(domain::functions),
         rhai::exported_module!(block::functions),
+        rhai::exported_module!(console::functions),
         rhai::exported_module!(wait::functions),
         rhai::exported_module!(freeze::functions),
         rhai::exported_module!(define::functions),

@@ -20,7 +20,7 @@ const PROMISED: &[(&str, &str)] = &[
     ("virsh", "autostart setvcpus setmem attach_device detach_device blockresize domifaddr domblklist domrename"),
     (
         "virsh",
-        "qemu_agent_command screenshot snapshot_create_as snapshot_list snapshot_delete snapshot_revert metadata",
+        "qemu_agent_command console screenshot snapshot_create_as snapshot_list snapshot_delete snapshot_revert metadata",
     ),
     (
         "virsh",
