@@ -1,5 +1,5 @@
 //! The binary: reads the command line, maps the outcome to an exit code.
 
-fn main() -> std::process::ExitCode {
-    std::process::ExitCode::from(zs::cli::main())
+fn main() {
+    zs::helpers::leave(zs::cli::main())
 }

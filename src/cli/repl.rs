@@ -32,12 +32,12 @@ pub fn repl(cli: &Cli, events: &Arc<Events>) -> Result<u8> {
     let (told, seen) = (events.clone(), watch.clone());
     let mut times = 0;
     let on_signal = move |sent: Sent| {
-        let leave = |code: i32| -> ! {
+        let leave = |code: u8| -> ! {
             seen.end();
             if let Some(mode) = &terminal {
                 let _ = tcsetattr(std::io::stdin(), SetArg::TCSANOW, mode);
             }
-            std::process::exit(code)
+            crate::helpers::leave(code)
         };
         let running = seen.doing() == Doing::Running;
         times = if running && seen.cancel.is_set() { times + 1 } else { 0 };
@@ -52,8 +52,8 @@ pub fn repl(cli: &Cli, events: &Arc<Events>) -> Result<u8> {
                 told.log("info", "still taking back; once more leaves zs at once, and zs recover finishes it");
             }
             Sent::Interrupt => {
-                told.err("left at once, with the rollback undone: zs recover finishes it");
-                std::process::exit(130);
+                told.err("left at once, before all was taken back: zs recover does the rest");
+                crate::helpers::leave(130);
             }
             Sent::End => {
                 seen.end_soon();

@@ -34,8 +34,8 @@ pub fn with_signals(cancel: &Cancel, events: &Arc<Events>, f: impl FnOnce() -> u
     let mut told = false;
     let on_signal = |_| {
         if told {
-            events.err("left at once, with the rollback undone: zs recover finishes it");
-            std::process::exit(130);
+            events.err("left at once, before all was taken back: zs recover does the rest");
+            crate::helpers::leave(130);
         }
         told = true;
         cancel.set();

@@ -20,6 +20,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 pub use script::register;
+pub use sys::leave;
 
 /// The names that are always there, beside the four namespaces.
 pub const NAMES: &[&str] =
