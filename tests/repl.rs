@@ -267,3 +267,24 @@ fn it_starts_at_once_and_asks_nobody() {
     t.keys("1 + 1\r");
     t.until("\n2\n");
 }
+
+#[test]
+fn a_libvirtd_that_hangs_stops_neither_keys_nor_ctrl_c() {
+    let state = state();
+    let socket = state.path().join("sock");
+    let _silent = std::os::unix::net::UnixListener::bind(&socket).expect("a socket");
+    let uri = format!("qemu+unix:///system?socket={}", socket.display());
+    let mut t = session(&state, &[DUMB, ("ZS_MODEL", ""), ("LIBVIRT_DEFAULT_URI", &uri)], 100);
+    // Tab begins to connect, and holds the connection that the line wants, too.
+    t.keys("virsh.domstate(\"z\t");
+    std::thread::sleep(Duration::from_millis(500));
+    t.keys("\x15virsh.list()\r");
+    t.until("virsh.list()\n");
+    std::thread::sleep(Duration::from_millis(500));
+    let begun = Instant::now();
+    t.keys("\x03");
+    t.until("error[interrupted]");
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    t.until(PROMPT);
+    assert_eq!(t.line("1 + 1"), "2");
+}

@@ -6,7 +6,7 @@ use crate::bindings::spec::Cancel;
 use crate::bindings::virsh::sys;
 use crate::error::{Error, Kind, Result};
 use std::sync::mpsc::{self, RecvTimeoutError};
-use std::sync::{Arc, Mutex, Once, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, Once, TryLockError};
 use std::time::{Duration, Instant};
 use virt::connect::Connect;
 
@@ -26,8 +26,22 @@ pub struct Hypervisor {
 }
 
 impl Hypervisor {
+    /// Whoever connects holds the lock for as long as that takes: at the prompt, Tab does while Ctrl-C is to stop a line.
+    fn lock(&self, cancel: &Cancel) -> Result<MutexGuard<'_, Option<Arc<Connect>>>> {
+        let stopping = cancel.is_set();
+        loop {
+            match self.open.try_lock() {
+                Ok(open) => return Ok(open),
+                Err(TryLockError::Poisoned(e)) => return Ok(e.into_inner()),
+                Err(TryLockError::WouldBlock) if stopping => {}
+                Err(TryLockError::WouldBlock) => cancel.check()?,
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
     fn connection(&self, uri: Option<&str>, cancel: &Cancel) -> Result<Arc<Connect>> {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut open = self.lock(cancel)?;
         match &*open {
             Some(connection) if alive(connection) => Ok(connection.clone()),
             _ => {
