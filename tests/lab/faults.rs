@@ -42,8 +42,8 @@ fn the_monitor_restarts() {
         .refused("failed", 1)
         .leaves_only_the_lab();
     assert_eq!(site.state(), before);
-    let out = site.zs(&["-y", "-e", &script(&format!("rbd.ls(\"{POOL}\").len()"))]).ok();
-    assert!(out.out.trim().ends_with('3'), "{}", out.out);
+    let out = site.zs(&["-y", "-e", &script(&format!("rbd.exists(\"{one}\") && rbd.exists(\"{two}\")"))]).ok();
+    assert!(out.out.trim().ends_with("true"), "{}", out.out);
     site.zs(&["-y", "-e", &format!("rbd.remove(\"{one}\"); rbd.remove(\"{two}\")")]).ok();
     assert_eq!(site.state(), before);
 }
