@@ -8,6 +8,7 @@ mod inventory;
 mod journal;
 mod keys;
 mod monitors;
+mod pools;
 mod site;
 mod template;
 mod watchers;
@@ -94,6 +95,7 @@ const CHECKS: &[Check] = &[
     Check { name: "firmware", about: "UEFI, and the firmware that domains name", needs: Needs::Libvirt, look: domains::firmware },
     Check { name: "secret", about: "libvirt's secrets are the keys of their Ceph users", needs: Needs::Both, look: keys::secrets },
     Check { name: "old keys", about: "running domains hold today's key", needs: Needs::Both, look: keys::held },
+    Check { name: "pools", about: "storage pools that start by themselves are on", needs: Needs::Libvirt, look: pools::off },
     Check { name: "monitors", about: "storage pool and domains name the monitors of the monmap", needs: Needs::Both, look: monitors::look },
     Check { name: "domains", about: "each has disks, NVRAM and MAC of its own", needs: Needs::Libvirt, look: domains::shared },
     Check { name: "disks", about: "the images that domains name are there", needs: Needs::Both, look: domains::disks },

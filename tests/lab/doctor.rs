@@ -131,6 +131,7 @@ fn domains_that_clash() {
     site.sh("virsh pool-destroy images_rbd; virsh pool-dumpxml images_rbd --inactive | sed \"s/127.0.0.1/127.0.0.9/\" | virsh pool-define /dev/stdin");
     let report = doctor(&site, &[]);
     report.has("bad", "domains", &one, "z-one, z-two");
+    report.has("warn", "pools", "storage pool images_rbd", "is off");
     report.has("bad", "domains", "z-one_VARS.fd", "z-one, z-two");
     report.has("bad", "domains", "52:54:00:00:00:77", "z-one, z-two");
     report.has("bad", "monitors", "z-three", "not in the monmap");
