@@ -142,7 +142,7 @@ impl Site {
              virsh dumpxml {TEMPLATE} | sha256sum
              ls $LAB_DIR/libvirt/lib/qemu/nvram
              sha256sum $LAB_DIR/libvirt/lib/qemu/nvram/{TEMPLATE}_VARS.fd
-             ls $ZS_STATE_DIR | grep -v '^runs$' || true"
+             ls $ZS_STATE_DIR | grep -vxE 'runs|history' || true"
         ))
     }
 
