@@ -43,6 +43,8 @@ fn only_what_is_allowed() {
 fn people_are_asked() {
     let Some(site) = site() else { return };
     let before = site.state();
+    // libvirt knows what it has seen at the last refresh.
+    site.sh("virsh pool-refresh images_rbd");
     site.sh(&format!("rbd create --size 8M {POOL}/z-ask; rbd snap create --no-progress {POOL}/z-ask@kept"));
     let zs = env!("CARGO_BIN_EXE_zs");
     let ask = |answer: &str, code: &str| {
