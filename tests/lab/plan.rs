@@ -107,6 +107,10 @@ fn plans_are_the_runs_that_follow() {
     assert_eq!(w.same(&["verify.rhai", VM]), 0);
     assert_eq!(w.same(&["status.rhai"]), 0);
     w.same(&["resize.rhai", VM, "+16M", "--vcpus", "1"]);
+    site.sh(&format!(
+        "virsh dumpxml --inactive --security-info {VM} | sed \"s|<host name='127.0.0.1'|<host name='127.0.0.9'|\" | virsh define /dev/stdin"
+    ));
+    assert_eq!(w.same(&["monitors.rhai", VM]), 1);
     w.same(&["backup.rhai", VM, "--to", to]);
     w.same(&["backup.rhai", VM, "--to", to]);
     w.same(&["restore.rhai", VM, "--from", to, "--as", "z-plan-2"]);
