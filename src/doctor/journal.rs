@@ -2,8 +2,7 @@
 
 use super::{Finding, Site};
 use crate::error::Result;
-use crate::host::journal;
-use crate::host::journal::Line;
+use crate::host::journal::{self, Line};
 
 pub fn runs(site: &Site) -> Result<Vec<Finding>> {
     let mut found = Vec::new();

@@ -5,7 +5,7 @@ mod back;
 mod frames;
 mod session;
 #[cfg(test)]
-mod tests;
+pub(in crate::host) mod tests;
 mod write;
 
 pub use back::{TakenBack, is_off_before, take_back};

@@ -92,15 +92,18 @@ pub fn to_json(value: &Dynamic) -> serde_json::Value {
 
 /// An option map as its struct; an unknown option is an error that names the nearest.
 pub fn options<T: DeserializeOwned>(op: &str, map: Map) -> RhaiResultOf<T> {
-    let read = |map: &Map| rhai::serde::from_dynamic::<T>(&Dynamic::from_map(map.clone()));
-    read(&map).map_err(|e| {
+    let given = Dynamic::from_map(map);
+    rhai::serde::from_dynamic::<T>(&given).map_err(|e| {
         let message = match *e {
             EvalAltResult::ErrorParsing(rhai::ParseErrorType::BadInput(rhai::LexError::ImproperSymbol(_, m)), _) => m,
             EvalAltResult::ErrorRuntime(v, _) => v.to_string(),
             ref other => other.to_string(),
         };
         // Serde does not say which: the first that is refused by itself.
-        let alone = |(k, v): &(&rhai::Identifier, &Dynamic)| read(&Map::from([((*k).clone(), (*v).clone())])).is_err();
+        let map = given.cast::<Map>();
+        let alone = |(k, v): &(&rhai::Identifier, &Dynamic)| {
+            rhai::serde::from_dynamic::<T>(&Map::from([((*k).clone(), (*v).clone())]).into()).is_err()
+        };
         match map.iter().find(alone) {
             Some((k, v)) if !message.contains("unknown field ") => {
                 throw(Error::invalid(message).op(op).subject(format!("{k}: {v}")))

@@ -13,6 +13,44 @@ use virsh::api::{Read as _, Write as _};
 const DOMAIN: &str =
     "<domain type='qemu'><name>d</name><memory unit='MiB'>64</memory><os><type>hvm</type></os></domain>";
 
+/// A run on a model; `undoes`: the run that it takes back.
+pub(in crate::host) fn host_on(site: &Arc<Site>, state: &Path, undoes: Option<String>) -> Arc<Host> {
+    let events = Arc::new(Events::silent());
+    let cancel = Cancel::default();
+    let setup = Setup {
+        state: state.into(),
+        script: "test".into(),
+        argv: vec![],
+        ceph_conf: None,
+        ceph_id: "admin".into(),
+        undoes,
+        rotation: Default::default(),
+    };
+    let rights = Rights::new(false, &[], &[], &[]).expect("rights");
+    let gate = Gate::new(site.clone(), setup, rights, true, events.clone(), cancel.clone()).expect("a gate");
+    Arc::new(Host {
+        config: Config::default(),
+        gate: Arc::new(gate),
+        events,
+        cancel,
+        script: "test".into(),
+        args: vec![],
+        jobs: None,
+        finished: Mutex::new(false),
+        out_of_time: Default::default(),
+    })
+}
+
+/// A whole run, as the command line does it.
+pub(in crate::host) fn run_on(host: &Arc<Host>, code: &str) -> Result<Dynamic> {
+    let engine = engine::build(host);
+    let failed = |e: Box<EvalAltResult>| report::failure(&e, "test", Some(&engine)).error;
+    let source = Source { name: "test".into(), text: code.into(), dir: None };
+    let ast = engine::compile(&engine, &source).map_err(failed)?;
+    let later = |f: &FnPtr| f.call::<Dynamic>(&engine, &ast, ()).map(drop).map_err(failed);
+    host.gate.run(&later, || engine.eval_ast_with_scope(&mut Scope::new(), &ast).map_err(failed))
+}
+
 struct Lab {
     site: Arc<Site>,
     state: tempfile::TempDir,
@@ -28,40 +66,11 @@ impl Lab {
     }
 
     fn host(&self) -> Arc<Host> {
-        let events = Arc::new(Events::silent());
-        let cancel = Cancel::default();
-        let setup = Setup {
-            state: self.state.path().into(),
-            script: "test".into(),
-            argv: vec![],
-            ceph_conf: None,
-            ceph_id: "admin".into(),
-            undoes: None,
-            rotation: Default::default(),
-        };
-        let rights = Rights::new(false, &[], &[], &[]).expect("rights");
-        let gate = Gate::new(self.site.clone(), setup, rights, true, events.clone(), cancel.clone()).expect("a gate");
-        Arc::new(Host {
-            config: Config::default(),
-            gate: Arc::new(gate),
-            events,
-            cancel,
-            script: "test".into(),
-            args: vec![],
-            jobs: None,
-            finished: Mutex::new(false),
-            out_of_time: Default::default(),
-        })
+        host_on(&self.site, self.state.path(), None)
     }
 
-    /// A whole run, as the command line does it.
     fn run(&self, host: &Arc<Host>, code: &str) -> Result<Dynamic> {
-        let engine = engine::build(host);
-        let failed = |e: Box<EvalAltResult>| report::failure(&e, "test", Some(&engine)).error;
-        let source = Source { name: "test".into(), text: code.into(), dir: None };
-        let ast = engine::compile(&engine, &source).map_err(failed)?;
-        let later = |f: &FnPtr| f.call::<Dynamic>(&engine, &ast, ()).map(drop).map_err(failed);
-        host.gate.run(&later, || engine.eval_ast_with_scope(&mut Scope::new(), &ast).map_err(failed))
+        run_on(host, code)
     }
 
     /// The run dies in the middle of the operation that `f` does: nothing is taken back before `recover`.

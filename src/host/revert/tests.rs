@@ -2,18 +2,14 @@
 
 use super::*;
 use crate::bindings::Site;
-use crate::bindings::spec::{Cancel, ImageSpec, Progress};
+use crate::bindings::spec::{ImageSpec, Progress};
 use crate::bindings::{ceph, rbd, virsh};
 use crate::error::Kind;
-use crate::host::events::Events;
-use crate::host::gate::Setup;
+use crate::host::gate::tests::{host_on, run_on};
 use crate::host::history;
 use crate::host::journal;
-use crate::host::rights::Rights;
-use crate::host::{Host, engine, report};
 use rbd::api::{Read as _, Write as _};
-use rhai::{Dynamic, FnPtr, Scope};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use virsh::api::{Read as _, Write as _};
 
 const DOMAIN: &str =
@@ -32,48 +28,15 @@ impl Lab {
         Lab { site: Arc::new(site), state: tempfile::tempdir().expect("a directory") }
     }
 
-    fn gate(&self, undoes: Option<String>) -> Gate {
-        let setup = Setup {
-            state: self.state.path().into(),
-            script: "test".into(),
-            argv: vec![],
-            ceph_conf: None,
-            ceph_id: "admin".into(),
-            undoes,
-            rotation: Default::default(),
-        };
-        let rights = Rights::new(false, &[], &[], &[]).expect("rights");
-        Gate::new(self.site.clone(), setup, rights, true, Arc::new(Events::silent()), Cancel::default())
-            .expect("a gate")
+    fn gate(&self, undoes: Option<String>) -> Arc<Gate> {
+        host_on(&self.site, self.state.path(), undoes).gate.clone()
     }
 
     /// A whole run that ends well; its id.
     fn run(&self, code: &str) -> String {
-        let gate = self.gate(None);
-        let (id, events) = (gate.run.clone(), gate.events.clone());
-        let host = Arc::new(Host {
-            config: Default::default(),
-            gate: Arc::new(gate),
-            events,
-            cancel: Cancel::default(),
-            script: "test".into(),
-            args: vec![],
-            jobs: None,
-            finished: Mutex::new(false),
-            out_of_time: Default::default(),
-        });
-        let engine = engine::build(&host);
-        let source = crate::host::scripts::Source { name: "test".into(), text: code.into(), dir: None };
-        let ast = engine::compile(&engine, &source).expect("compiles");
-        let later =
-            |f: &FnPtr| f.call::<Dynamic>(&engine, &ast, ()).map(drop).map_err(|e| Error::failed(e.to_string()));
-        let done = host.gate.run(&later, || {
-            engine
-                .eval_ast_with_scope::<Dynamic>(&mut Scope::new(), &ast)
-                .map_err(|e| report::failure(&e, "test", Some(&engine)).error)
-        });
-        drop(done.expect("runs"));
-        id
+        let host = host_on(&self.site, self.state.path(), None);
+        drop(run_on(&host, code).expect("runs"));
+        host.gate.run.clone()
     }
 
     fn plan(&self, id: &str) -> Plan {
