@@ -23,9 +23,18 @@ pub fn site() -> Option<Site> {
         eprintln!("skipped: needs the lab; lab/test brings it up and sets ZS_LAB=1");
         return None;
     }
-    let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let (turn, failed) = match TURN.lock() {
+        Ok(turn) => (turn, false),
+        Err(poisoned) => (PoisonError::into_inner(poisoned), true),
+    };
     let dir = PathBuf::from(std::env::var("LAB_DIR").expect("LAB_DIR of the lab"));
-    Some(Site { dir, _turn: turn })
+    let site = Site { dir, _turn: turn };
+    if failed {
+        // What a test that failed may have left stopped must not fail all others after it.
+        TURN.clear_poison();
+        site.sh("timeout 120 lab/up");
+    }
+    Some(site)
 }
 
 pub struct Run {
