@@ -228,7 +228,7 @@ impl Gate {
         if lock(&self.made).is_empty() {
             return None;
         }
-        let id = self.world.rbd().info(image).ok()?.id;
+        let id = self.world.rbd().id(image).ok()?;
         (lock(&self.made).get(&id) == Some(&current_frame())).then(|| Undo::Within { image: image.clone() })
     }
 

@@ -188,7 +188,7 @@ impl Guest {
     }
 
     fn image_id(&self, image: &ImageSpec) -> Result<String> {
-        Ok(self.host().rbd().info(image)?.id)
+        self.host().rbd().id(image)
     }
 
     /// Does what is more than edits: uploads, commands.

@@ -19,7 +19,7 @@ impl VolumeId {
     pub fn of(world: &dyn World, kind: &str, path: &str) -> Option<VolumeId> {
         if kind == "network" {
             let image: ImageSpec = path.parse().ok()?;
-            let id = world.rbd().info(&image).ok()?.id;
+            let id = world.rbd().id(&image).ok()?;
             return Some(VolumeId::Image { image, id });
         }
         let id = world.virsh().host_file(path).ok()??;

@@ -86,25 +86,52 @@ fn random() -> Result<Prime, Failed> {
     Ok(bytes)
 }
 
-fn is_prime(bytes: &[u8]) -> Result<bool, Failed> {
-    let no = |_: NoMemory| Failed::Crypto;
-    let candidate = Candidate::new(bytes).map_err(no)?;
-    if !candidate.may_be_prime().map_err(no)? {
-        return Ok(false);
-    }
+/// A random number less than any that we take for a prime, whose two highest bits are set, and more than 1.
+fn base() -> Result<Prime, Failed> {
+    let mut base = random()?;
+    base[0] &= 0x7f;
+    base[0] |= 0x40;
+    Ok(base)
+}
+
+fn no(_: NoMemory) -> Failed {
+    Failed::Crypto
+}
+
+fn is_prime(candidate: &Candidate) -> Result<bool, Failed> {
     for _ in 0..ROUNDS {
-        let mut base = random()?;
-        // Less than the number, whose two highest bits are set, and more than 1.
-        base[0] &= 0x7f;
-        base[0] |= 0x40;
-        if !candidate.passes(&base).map_err(no)? {
+        if !candidate.passes(&base()?).map_err(no)? {
             return Ok(false);
         }
     }
     Ok(true)
 }
 
+/// The first prime of two numbers.
+fn prime_of(two: &[Prime], base: &[u8]) -> Result<Option<Prime>, Failed> {
+    let tested: Vec<Candidate> = two.iter().map(|n| Candidate::new(n)).collect::<Result<_, _>>().map_err(no)?;
+    let promising = match tested.as_slice() {
+        [a, b] if vectors() => <[bool; 2]>::from(a.may_be_primes(b, base).map_err(no)?).to_vec(),
+        one_by_one => one_by_one.iter().map(Candidate::may_be_prime).collect::<Result<_, _>>().map_err(no)?,
+    };
+    for i in (0..two.len()).filter(|i| promising[*i]) {
+        if is_prime(&tested[i])? {
+            return Ok(Some(two[i].clone()));
+        }
+    }
+    Ok(None)
+}
+
+/// Whether two tests at once are faster than one after the other.
+fn vectors() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return std::arch::is_x86_feature_detected!("avx512ifma");
+    #[cfg(not(target_arch = "x86_64"))]
+    return false;
+}
+
 fn make() -> Result<Prime, Failed> {
+    let witness = base()?;
     loop {
         let mut start = random()?;
         // Both primes at least the root of one half: the product has all its bits.
@@ -117,10 +144,11 @@ fn make() -> Result<Prime, Failed> {
             *word = bytes.iter().fold(0, |w, b| w << 8 | u32::from(*b));
         }
         let left = sieve(&base);
-        for i in (0..WINDOW).filter(|i| left[*i]) {
-            let candidate = plus(&base, 2 * i);
-            if is_prime(&candidate)? {
-                return Ok(candidate);
+        let candidates: Vec<usize> = (0..WINDOW).filter(|i| left[*i]).collect();
+        for two in candidates.chunks(2) {
+            let two: Vec<Prime> = two.iter().map(|i| plus(&base, 2 * i)).collect();
+            if let Some(prime) = prime_of(&two, &witness)? {
+                return Ok(prime);
             }
         }
     }
@@ -266,6 +294,20 @@ mod tests {
         assert_eq!(tested(mersenne(521) * mersenne(607)), (false, false));
         // The tenth Fermat number: the number less one is all twos.
         assert_eq!(tested((BigUint::from(1u8) << 1024) + BigUint::from(1u8)), (true, false));
+    }
+
+    #[test]
+    fn two_at_once_as_one_by_one() {
+        let (prime, base) = (make().expect("a prime"), base().expect("a base"));
+        let n = BigUint::from_bytes_be(&prime);
+        // A twin of it is rare: both places, and nearly always both verdicts.
+        let other = (&n + BigUint::from(2u8)).to_bytes_be();
+        let c = |bytes: &[u8]| Candidate::new(bytes).ok().expect("memory");
+        let (a, b) = (c(&prime), c(&other));
+        let alone = |c: &Candidate| c.may_be_prime().ok().expect("memory");
+        assert_eq!(a.may_be_primes(&b, &base).ok().expect("memory"), (true, alone(&b)));
+        assert_eq!(b.may_be_primes(&a, &base).ok().expect("memory"), (alone(&b), true));
+        assert!(alone(&a));
     }
 
     #[test]

@@ -2,8 +2,9 @@
 
 use aws_lc_sys::{
     BIGNUM, BN_CTX, BN_CTX_free, BN_CTX_new, BN_MONT_CTX, BN_MONT_CTX_free, BN_MONT_CTX_new_for_modulus, BN_bin2bn,
-    BN_clear_free, BN_cmp, BN_is_bit_set, BN_is_one, BN_mod_exp_mont, BN_mod_lshift1_quick, BN_mod_mul_montgomery,
-    BN_new, BN_num_bits, BN_rshift, BN_sub_word, BN_to_montgomery, BN_value_one,
+    BN_clear_free, BN_cmp, BN_is_bit_set, BN_is_one, BN_mod_exp_mont, BN_mod_exp_mont_consttime_x2,
+    BN_mod_lshift1_quick, BN_mod_mul_montgomery, BN_new, BN_num_bits, BN_rshift, BN_sub_word, BN_to_montgomery,
+    BN_value_one,
 };
 use std::ptr::NonNull;
 
@@ -112,6 +113,31 @@ impl Candidate {
             }
         }
         Ok(Self::same(&x, &self.one_mont))
+    }
+
+    /// Fermat's test of two numbers at once, to a base of as many words, less than both: less than half the cost, where
+    /// the processor multiplies by vectors of 52 bits (`avx512ifma`) and the numbers have 1024, 1536 or 2048 bits.
+    pub fn may_be_primes(&self, other: &Candidate, base: &[u8]) -> Result<(bool, bool)> {
+        let (base, x, y) = (Number::of(base)?, Number::zero()?, Number::zero()?);
+        let (a, b) = (self, other);
+        // SAFETY: all of these live, the results are others than the arguments, and the base is less than the moduli.
+        ok(unsafe {
+            BN_mod_exp_mont_consttime_x2(
+                x.0.as_ptr(),
+                base.0.as_ptr(),
+                a.minus_one.0.as_ptr(),
+                a.n.0.as_ptr(),
+                a.mont.0.as_ptr(),
+                y.0.as_ptr(),
+                base.0.as_ptr(),
+                b.minus_one.0.as_ptr(),
+                b.n.0.as_ptr(),
+                b.mont.0.as_ptr(),
+                a.ctx.0.as_ptr(),
+            )
+        })?;
+        // SAFETY: both live, and are only read.
+        Ok(unsafe { (BN_is_one(x.0.as_ptr()) == 1, BN_is_one(y.0.as_ptr()) == 1) })
     }
 
     /// Miller and Rabin's test to a base of less than the number: false proves that it is none.

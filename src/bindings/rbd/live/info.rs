@@ -113,7 +113,7 @@ impl Live {
         Ok(false)
     }
 
-    /// The id that a name leads to.
+    /// The id that a name leads to, without opening the image.
     pub(super) fn rbd_id(&self, image: &ImageSpec) -> Result<String> {
         let by_object = || {
             let object = CString::new(format!("rbd_id.{}", image.image)).ok()?;
@@ -124,7 +124,7 @@ impl Live {
         match by_object() {
             Some(id) => Ok(id),
             // Its errors are the good ones.
-            None => self.open_image_ro(image)?.id().map_err(|e| self.image_error(e, image)),
+            None => Ok(self.rbd_info(image)?.id),
         }
     }
 

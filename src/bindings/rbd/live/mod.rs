@@ -34,6 +34,9 @@ impl Read for Live {
     fn info(&self, image: &ImageSpec) -> Result<Image> {
         self.rbd_info(image)
     }
+    fn id(&self, image: &ImageSpec) -> Result<String> {
+        self.rbd_id(image)
+    }
     fn touched(&self, image: &ImageSpec) -> Result<Option<i64>> {
         self.rbd_touched(image)
     }

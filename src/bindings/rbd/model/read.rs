@@ -156,6 +156,13 @@ impl Read for Site {
         }
     }
 
+    fn id(&self, image: &ImageSpec) -> Result<String> {
+        match self.image_place(image)? {
+            Place::Beneath(spec) => Read::id(self.rbd_beneath()?, &spec),
+            Place::Here(_) | Place::Nowhere => Ok(self.info(image)?.id),
+        }
+    }
+
     fn touched(&self, image: &ImageSpec) -> Result<Option<i64>> {
         match self.image_place(image)? {
             Place::Beneath(spec) => Read::touched(self.rbd_beneath()?, &spec),

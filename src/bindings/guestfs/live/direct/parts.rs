@@ -1,6 +1,6 @@
 //! The partitions of a disk, and what is on them.
 
-use super::disk::{Disk, Window};
+use super::disk::{Ahead, Disk, Window};
 use super::stop::{Stop, appliance};
 use crate::error::Result as ZsResult;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -54,6 +54,7 @@ fn le64(b: &[u8], at: usize) -> u64 {
 
 /// All partitions, or the whole disk where there is no table.
 pub fn parts(disk: &dyn Disk) -> Result<Vec<Part>, Stop> {
+    let disk = &Ahead::new(disk);
     let whole = Part { number: None, start: 0, len: disk.size(), uuid: String::new(), holds: Holds::Nothing };
     let Some(first) = at(disk, 0, 1024)? else { return appliance("the disk is too small for a partition table") };
     // First what is on it: a filesystem's first sector may look like a table.
