@@ -3,9 +3,11 @@
 mod appliance;
 mod direct;
 mod disks;
+mod drive;
 mod engine;
 mod files;
 mod grow;
+mod idle;
 mod launch;
 mod reaper;
 mod seats;
@@ -16,7 +18,7 @@ use super::api::{self, Edit, Growth, GuestId, Inspection, Stat};
 use super::errors::{closed, plain, read_only};
 use crate::bindings::Live;
 use crate::bindings::rbd;
-use crate::bindings::rbd::errors::{no_snap, watched as in_use};
+use crate::bindings::rbd::errors::watched as in_use;
 use crate::bindings::spec::{Cancel, ImageSpec, Progress, SourceSpec};
 use crate::config::EngineChoice;
 use crate::error::{Error, Result};
@@ -34,6 +36,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub struct Guests {
     open: Mutex<BTreeMap<GuestId, Arc<Slot>>>,
     given: AtomicU64,
+    idle: idle::Idle,
 }
 
 /// One guest at a time is asked one thing at a time; different guests are asked at once.
@@ -70,6 +73,7 @@ impl Guests {
                 let _ = guest.close(&Cancel::default());
             }
         }
+        self.idle.end_all();
     }
 }
 
@@ -96,7 +100,10 @@ impl Live {
         if self.settings.engine == EngineChoice::Appliance {
             return Ok(None);
         }
-        let opened = self.bytes(disk, writable).and_then(|bytes| Direct::open(bytes, writable, &self.cancel));
+        let opened = self.bytes(disk, writable).map_err(Stop::from).and_then(|(bytes, ours)| match ours || !writable {
+            true => Direct::open(bytes, writable, &self.cancel),
+            false => direct::appliance("the image has no exclusive lock"),
+        });
         match opened {
             Ok(direct) => Ok(Some(direct)),
             Err(Stop::Error(e)) => Err(plain(e).subject(disk)),
@@ -105,33 +112,33 @@ impl Live {
         }
     }
 
-    /// The bytes of a disk. For writing we are the only one who has it open, and stay it while we hold its lock.
-    fn bytes(&self, disk: &Disk, writable: bool) -> direct::Result<Arc<dyn direct::Disk>> {
+    /// The bytes of a disk. For writing we are the only one who has it open; and whether we stay it, because we hold its
+    /// lock.
+    fn bytes(&self, disk: &Disk, writable: bool) -> Result<(Arc<dyn direct::Disk>, bool)> {
         match disk {
             Disk::Image(spec) if writable => {
                 let image = self.open_image_rw(&spec.image)?;
                 let size = image.stat().map_err(|e| self.image_error(e, spec))?.size;
                 let watchers = self.others_on(&image, &spec.image)?;
                 if !watchers.is_empty() {
-                    return Err(in_use(&spec.image, &watchers).into());
+                    return Err(in_use(&spec.image, &watchers));
                 }
-                if let Err(e) = image.acquire_lock() {
-                    return match e.0 {
-                        libc::EINVAL | libc::EOPNOTSUPP => direct::appliance("the image has no exclusive lock"),
-                        _ => Err(self.image_error(e, spec).into()),
-                    };
-                }
-                Ok(Arc::new(direct::Rbd { image, size }))
+                let locked = match image.acquire_lock() {
+                    Ok(()) => true,
+                    Err(e) if matches!(e.0, libc::EINVAL | libc::EOPNOTSUPP) => false,
+                    Err(e) => return Err(self.image_error(e, spec)),
+                };
+                Ok((Arc::new(direct::Rbd { image, size }), locked))
             }
             Disk::Image(spec) => {
                 let image = self.open_image(spec)?;
                 let size = image.stat().map_err(|e| self.image_error(e, spec))?.size;
-                Ok(Arc::new(direct::Rbd { image, size }))
+                Ok((Arc::new(direct::Rbd { image, size }), false))
             }
             Disk::File(path) => {
-                let file = std::fs::File::options().read(true).write(writable).open(path).map_err(Error::from)?;
-                let size = file.metadata().map_err(Error::from)?.len();
-                Ok(Arc::new(direct::RawFile { file, size }))
+                let file = std::fs::File::options().read(true).write(writable).open(path)?;
+                let size = file.metadata()?.len();
+                Ok((Arc::new(direct::RawFile { file, size }), true))
             }
         }
     }
@@ -205,15 +212,6 @@ impl Live {
 
 impl api::Read for Live {
     fn open_ro(&self, disk: &SourceSpec, p: &Progress) -> Result<GuestId> {
-        if self.settings.engine == EngineChoice::Appliance {
-            // Here it costs milliseconds to say that there is no such image; the appliance needs seconds.
-            rbd::api::Read::info(self, &disk.image)?;
-            if let Some(snap) = &disk.snap
-                && !rbd::api::Read::snap_ls(self, &disk.image, false)?.iter().any(|s| s.name == *snap)
-            {
-                return Err(no_snap(disk));
-            }
-        }
         self.open_guest(Disk::Image(disk.clone()), false, p)
     }
 
@@ -265,12 +263,8 @@ impl api::Read for Live {
 
 impl api::Write for Live {
     fn open_rw(&self, disk: &ImageSpec, p: &Progress) -> Result<GuestId> {
-        if self.settings.engine == EngineChoice::Appliance || self.guests.is_open_on(disk) {
-            rbd::api::Read::info(self, disk)?;
-            let watchers = rbd::api::Read::watchers(self, disk)?;
-            if !watchers.is_empty() {
-                return Err(in_use(disk, &watchers));
-            }
+        if self.guests.is_open_on(disk) {
+            return Err(in_use(disk, &rbd::api::Read::watchers(self, disk)?));
         }
         self.open_guest(Disk::Image(disk.into()), true, p)
     }

@@ -6,16 +6,15 @@ use super::direct::Stop;
 use super::disks::{Layout, mount_root};
 use super::engine::Engine;
 use super::files::Files;
-use super::launch::{Appliance, Disk, launch};
+use super::idle::Idle;
+use super::launch::{Appliance, Content, Disk, launch};
 use super::tree::Tree;
 use super::watch::{PATIENCE, Watch, watched};
 use crate::bindings::Live;
 use crate::bindings::guestfs::api::{Edit, Growth, Inspection, Stat};
 use crate::bindings::guestfs::errors::plain;
 use crate::bindings::guestfs::inspect;
-use crate::bindings::rbd;
-use crate::bindings::rbd::errors::watched as in_use;
-use crate::bindings::spec::{Cancel, ImageSpec, Progress};
+use crate::bindings::spec::{Cancel, Progress};
 use crate::error::{Error, Kind, Result as ZsResult};
 use std::fs::File;
 use std::path::Path;
@@ -27,27 +26,29 @@ pub struct Guest {
     tree: Tree,
     writable: bool,
     cancel: Cancel,
+    idle: Idle,
 }
 
 /// A close that takes longer hangs. Flushing what an appliance has in memory takes seconds.
 const CLOSING: Duration = Duration::from_secs(90);
 
 pub fn open(live: &Live, disk: &Disk, writable: bool, p: &Progress) -> ZsResult<Guest> {
-    let appliance = launch(live, disk, writable, p)?;
-    if let (Disk::Image(spec), true) = (disk, writable) {
-        alone_on(live, &spec.image)?;
-    }
+    let (bytes, _) = live.bytes(disk, writable)?;
+    let appliance = launch(live, &Content { name: disk, bytes, writable }, p)?;
     let a = &appliance;
     let w = Watch::new(&p.cancel, PATIENCE);
     let mounted = watched(&a.h, &a.qemu, &w, || mount_root(&a.h, writable));
-    let layout = mounted.map_err(|e| plain(e).subject(disk))?;
-    Ok(Guest { appliance, layout, tree: Tree::default(), writable, cancel: live.cancel.clone() })
+    let layout = mounted.map_err(|e| plain(cause(a, e)).subject(disk))?;
+    let idle = live.guests.idle.clone();
+    Ok(Guest { appliance, layout, tree: Tree::default(), writable, cancel: live.cancel.clone(), idle })
 }
 
-/// Somebody may have come while the appliance was starting: then both have a watch, and nothing is mounted yet.
-fn alone_on(live: &Live, image: &ImageSpec) -> ZsResult<()> {
-    let watchers = rbd::api::Read::watchers(live, image)?;
-    if watchers.len() > 1 { Err(in_use(image, &watchers)) } else { Ok(()) }
+/// The disk's own reason, where the appliance knows of an I/O error only.
+fn cause(a: &Appliance, e: Error) -> Error {
+    match a.drive.failure() {
+        Some(why) if e.kind == Kind::Failed => why.caused_by(e),
+        _ => e,
+    }
 }
 
 /// A copy listens to a cancel; one that does not within this time hangs.
@@ -61,7 +62,7 @@ impl Guest {
     }
 
     fn watched<T>(&self, w: &Watch, call: impl FnOnce() -> ZsResult<T>) -> ZsResult<T> {
-        watched(&self.appliance.h, &self.appliance.qemu, w, call)
+        watched(&self.appliance.h, &self.appliance.qemu, w, call).map_err(|e| cause(&self.appliance, e))
     }
 
     /// What a cancel of the run ends. Mounts again what a check has taken off.
@@ -200,21 +201,26 @@ impl Engine for Guest {
         Ok(grown?)
     }
 
-    /// And the watch of the image has ended.
+    /// And nobody has the image open any more.
     fn close(self: Box<Self>, cancel: &Cancel) -> ZsResult<()> {
+        let Guest { appliance, layout, writable, idle, .. } = *self;
         let w = Watch { limit: Some(CLOSING), always: true, ..Watch::new(cancel, PATIENCE * 4) };
-        self.watched(&w, || {
-            let h = &self.appliance.h;
+        let again = writable && layout.is_forgotten();
+        let h = &appliance.h;
+        let done = watched(h, &appliance.qemu, &w, || {
             // A journal that was given up is no error of umount.
-            let synced = if self.writable { h.sync() } else { Ok(()) };
+            let synced = if writable { h.sync() } else { Ok(()) };
             let unmounted = h.umount_all();
-            // It says so when qemu could not write everything.
-            let ended = h.shutdown();
-            match self.writable {
-                true => synced.and(unmounted).and(ended),
-                false => Ok(()),
-            }
-        })
+            // A shutdown says so when qemu could not write everything.
+            let ended = if again { h.drop_caches() } else { h.shutdown() };
+            synced.and(unmounted).and(ended)
+        });
+        let ejected = appliance.drive.eject();
+        let done = done.map_err(|e| cause(&appliance, e)).and(ejected);
+        if again && done.is_ok() && !cancel.is_set() {
+            idle.put(appliance);
+        }
+        if writable { done } else { Ok(()) }
     }
 
     #[cfg(test)]

@@ -185,6 +185,13 @@ impl Layout {
         h.umount_all()
     }
 
+    /// Whether the appliance's kernel knows nothing of the disk once all is taken off: groups of volumes, RAIDs and btrfs
+    /// stay with it, and would be taken for those of the next disk, which may bear the same names.
+    pub fn is_forgotten(&self) -> bool {
+        const KINDS: [&str; 8] = ["", "ext2", "ext3", "ext4", "xfs", "vfat", "swap", "iso9660"];
+        self.devices.iter().all(|(_, kind)| KINDS.contains(&kind.as_str()))
+    }
+
     /// Mounts again what a check has taken off.
     pub fn remount(&self, h: &Handle) -> Result<()> {
         if self.away.replace(false) {
@@ -257,6 +264,16 @@ mod tests {
         let luks = [("/dev/sda1".to_string(), "crypto_LUKS".to_string())];
         let e = only(Vec::new(), &luks, &[]).expect_err("none");
         assert!(e.message.contains("crypto_LUKS") && e.hint.is_some(), "{e}");
+    }
+
+    #[test]
+    fn what_a_kernel_keeps_of_a_disk() {
+        let with = |kind: &str| {
+            let devices = ["vfat", "ext4", kind].map(|k| ("/dev/sda1".to_string(), k.to_string())).to_vec();
+            Layout { devices, ..Layout::default() }.is_forgotten()
+        };
+        assert!(with("xfs") && with("") && with("swap"));
+        assert!(!with("LVM2_member") && !with("btrfs") && !with("linux_raid_member") && !with("crypto_LUKS"));
     }
 
     #[test]

@@ -1,15 +1,17 @@
-//! Starts an appliance on one disk.
+//! Appliances: one that is idle gets another disk, else one is started.
 
+use super::direct;
+use super::drive::Drive;
 use super::reaper::Reaper;
-use super::seats::{self, Seat};
-use super::watch::{Qemu, Watch, watched};
+use super::seats::{self, Place, Seat};
+use super::watch::{PATIENCE, Qemu, Watch, watched};
 use crate::bindings::Live;
 use crate::bindings::guestfs::sys::Handle;
 use crate::bindings::spec::{Progress, SourceSpec};
 use crate::error::{Error, Kind, Result};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 /// What the appliance gets as its disk.
@@ -32,21 +34,43 @@ impl std::fmt::Display for Disk {
 /// A running appliance. The handle goes before what clears up after it.
 pub struct Appliance {
     pub h: Handle,
+    pub drive: Drive,
     pub qemu: Qemu,
     pub reaper: Reaper,
-    _seat: Seat,
+    pub seat: Seat,
+}
+
+/// The disk, by its name, and what is on it.
+pub struct Content<'a> {
+    pub name: &'a Disk,
+    pub bytes: Arc<dyn direct::Disk>,
+    pub writable: bool,
 }
 
 /// Without KVM a start takes 10 s on an idle machine. Now and then, seen twice in some hundred with two processors, the
 /// appliance's kernel hangs in it and never comes up; the next one does.
 const LIMITS: [Duration; 2] = [Duration::from_secs(100), Duration::from_secs(300)];
 
-pub fn launch(live: &Live, disk: &Disk, writable: bool, p: &Progress) -> Result<Appliance> {
+pub fn launch(live: &Live, disk: &Content, p: &Progress) -> Result<Appliance> {
     let mut last = None;
     for limit in LIMITS {
-        match attempt(live, disk, writable, p, limit) {
+        // What is read only is a layer of the appliance's own on what was there at its start.
+        let size = disk.writable.then(|| disk.bytes.size());
+        let seat = match seats::take(&p.cancel, || live.guests.idle.take(size))? {
+            Place::New(seat) => seat,
+            Place::Idle(a) => match exchange(&a, disk, p) {
+                Ok(()) => return Ok(a),
+                Err(e) if e.kind == Kind::Interrupted => return Err(e),
+                Err(_) => {
+                    let Appliance { seat, .. } = a;
+                    seat
+                }
+            },
+        };
+        match attempt(live, disk, seat, p, limit) {
             Err(e) if e.kind == Kind::Timeout => {
-                (live.notice)(&format!("{disk}: the appliance is not up after {} s: trying again", limit.as_secs()));
+                let seconds = limit.as_secs();
+                (live.notice)(&format!("{}: the appliance is not up after {seconds} s: trying again", disk.name));
                 last = Some(e);
             }
             other => return other,
@@ -55,18 +79,26 @@ pub fn launch(live: &Live, disk: &Disk, writable: bool, p: &Progress) -> Result<
     Err(last.unwrap_or_else(|| Error::failed("the appliance was not started")))
 }
 
-fn attempt(live: &Live, disk: &Disk, writable: bool, p: &Progress, limit: Duration) -> Result<Appliance> {
-    let a = prepare(live, disk, writable, seats::take(&p.cancel)?)?;
+/// The kernel of the appliance reads the partitions anew; what it knew of the disk before, it has been made to forget.
+fn exchange(a: &Appliance, disk: &Content, p: &Progress) -> Result<()> {
+    a.seat.enter();
+    a.drive.insert(disk.bytes.clone());
+    let w = Watch::new(&p.cancel, PATIENCE);
+    watched(&a.h, &a.qemu, &w, || a.h.list_devices()?.iter().try_for_each(|d| a.h.blockdev_rereadpt(d)))
+}
+
+fn attempt(live: &Live, disk: &Content, seat: Seat, p: &Progress, limit: Duration) -> Result<Appliance> {
+    let a = prepare(live, disk, seat)?;
     let w = Watch { progress: Some(p), limit: Some(limit), ..Watch::new(&p.cancel, Duration::ZERO) };
     watched(&a.h, &a.qemu, &w, || a.h.launch()).map_err(|e| match e.kind {
         Kind::Interrupted => e,
         Kind::Timeout => Error::timeout(format!("the appliance was not up after {} s", limit.as_secs()))
-            .subject(disk)
+            .subject(disk.name)
             .hint("`libguestfs-test-tool` shows how long it takes on this host"),
         _ => {
             let why = reason(&a.h.console()).unwrap_or(e.message);
             Error::failed(format!("the appliance did not start: {why}"))
-                .subject(disk)
+                .subject(disk.name)
                 .hint("`libguestfs-test-tool` shows whether libguestfs works on this host")
         }
     })?;
@@ -125,7 +157,7 @@ fn kvm_works(qemu: &str) -> bool {
     }
 }
 
-fn prepare(live: &Live, disk: &Disk, writable: bool, seat: Seat) -> Result<Appliance> {
+fn prepare(live: &Live, disk: &Content, seat: Seat) -> Result<Appliance> {
     let h = Handle::create()?;
     let reaper = Reaper::start()?;
     let dir = reaper.dir.to_str().ok_or_else(|| Error::invalid("$TMPDIR is no UTF-8"))?;
@@ -143,59 +175,11 @@ fn prepare(live: &Live, disk: &Disk, writable: bool, seat: Seat) -> Result<Appli
     }
     h.set_append(&append)?;
     h.set_smp(processors)?;
-    match disk {
-        Disk::Image(spec) => {
-            let conf = live.settings.ceph_conf.as_deref().map(|c| plain_name(c, &reaper.dir)).transpose()?;
-            h.add_rbd(&drive_name(spec, conf.as_deref())?, &live.settings.ceph_id, !writable)
-        }
-        Disk::File(path) => {
-            let path = path.to_str().ok_or_else(|| Error::invalid("is no UTF-8").subject(path.display()))?;
-            h.add_file(path, !writable)
-        }
-    }
-    .map_err(|e| e.subject(disk))?;
+    let drive = Drive::new(disk.bytes.clone(), &reaper.dir)?;
+    let socket = drive.socket.to_str().ok_or_else(|| Error::invalid("$TMPDIR is no UTF-8"))?;
+    h.add_drive(socket, !disk.writable).map_err(|e| e.subject(disk.name))?;
     let qemu = Qemu { mark: reaper.mark.clone() };
-    Ok(Appliance { h, qemu, reaper, _seat: seat })
-}
-
-/// A name of the conf that qemu can take: it splits at an `@` however that is escaped.
-fn plain_name(conf: &Path, dir: &Path) -> Result<PathBuf> {
-    let conf = std::path::absolute(conf)?;
-    if !conf.as_os_str().as_encoded_bytes().iter().any(|c| matches!(c, b':' | b'@' | b'\\' | b'=')) {
-        return Ok(conf);
-    }
-    let plain = dir.join("ceph.conf");
-    std::os::unix::fs::symlink(&conf, &plain)?;
-    Ok(plain)
-}
-
-/// Without them librbd waits for ever, and with it qemu, the appliance and the call that is in it. Seconds.
-const MON_TIMEOUT: u32 = 10;
-const OSD_TIMEOUT: u32 = 20;
-
-/// `pool/image@snap:conf=…` as qemu reads it. The key stays in the keyring that the conf names.
-fn drive_name(spec: &SourceSpec, conf: Option<&Path>) -> Result<String> {
-    let mut name = escaped(&spec.image.to_string());
-    if let Some(snap) = &spec.snap {
-        name += &format!("@{}", escaped(snap));
-    }
-    if let Some(conf) = conf {
-        let conf = conf.to_str().ok_or_else(|| Error::invalid("is no UTF-8").subject(conf.display()))?;
-        name += &format!(":conf={}", escaped(conf));
-    }
-    name += &format!(":client_mount_timeout={MON_TIMEOUT}:rados_osd_op_timeout={OSD_TIMEOUT}");
-    Ok(name)
-}
-
-fn escaped(text: &str) -> String {
-    let mut out = String::new();
-    for c in text.chars() {
-        if matches!(c, ':' | '@' | '\\' | '=') {
-            out.push('\\');
-        }
-        out.push(c);
-    }
-    out
+    Ok(Appliance { h, drive, qemu, reaper, seat })
 }
 
 /// The line of the console that says why qemu or the appliance gave up.
@@ -207,25 +191,6 @@ fn reason(console: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn names_for_qemu() {
-        let name = |spec: &str, conf: Option<&str>| {
-            drive_name(&spec.parse().expect("a spec"), conf.map(Path::new)).expect("a name")
-        };
-        let limits = ":client_mount_timeout=10:rados_osd_op_timeout=20";
-        assert_eq!(name("p/a", None), format!("p/a{limits}"));
-        assert_eq!(name("p/ns/a@s", None), format!("p/ns/a@s{limits}"));
-        assert_eq!(name("p/a:b", Some("/x/ceph.conf")), format!("p/a\\:b:conf=/x/ceph.conf{limits}"));
-    }
-
-    #[test]
-    fn odd_names_of_the_conf() {
-        let dir = tempfile::tempdir().expect("a directory");
-        assert_eq!(plain_name(Path::new("/x/ceph.conf"), dir.path()).expect("a name"), Path::new("/x/ceph.conf"));
-        let plain = plain_name(Path::new("/x:y/a@b.conf"), dir.path()).expect("a link");
-        assert_eq!(std::fs::read_link(plain).expect("a link"), Path::new("/x:y/a@b.conf"));
-    }
 
     #[test]
     fn the_reason_is_the_last_word_of_qemu() {

@@ -4,17 +4,15 @@ use crate::bindings::heir::Heir;
 use crate::error::{Error, Result};
 use std::path::PathBuf;
 
-/// Waits for a line. The end of input without one means that zs is dead: then the appliance's qemu, which bears the
-/// mark on its kernel's command line, is asked to leave, so that its watch of the image ends at once, and is killed if
-/// it stays. Not at once: most leave by themselves, and one that has just started would die of the signal without
-/// ending its watch. The mark comes by the environment: on our own command line it would be found there.
+/// Waits for a line. The end of input without one means that zs is dead: then the appliance's qemu, which bears the mark
+/// on its kernel's command line, is killed; one that is about to start shows itself within two seconds. The mark comes by
+/// the environment: on our own command line it would be found there.
 const SCRIPT: &str = r#"
 trap '' HUP INT QUIT TERM PIPE
 read -r word && exit 0
 quiet=0 n=0
 while [ "$quiet" -lt 10 ] && [ "$n" -lt 100 ]; do
-    quiet=$((quiet + 1)) n=$((n + 1)) signal=TERM
-    [ "$n" -lt 40 ] || signal=KILL
+    quiet=$((quiet + 1)) n=$((n + 1))
     for process in /proc/[0-9]*; do
         line=
         { IFS= read -r line <"$process/cmdline"; } 2>/dev/null
@@ -22,7 +20,7 @@ while [ "$quiet" -lt 10 ] && [ "$n" -lt 100 ]; do
         sockets=${line##*,path=} sockets=${sockets%%/guestfsd.sock*}
         case $sockets in /*/libguestfs??????) rm -rf "$sockets" ;; esac
         quiet=0
-        [ "$n" -lt 10 ] || kill -s "$signal" "${process#/proc/}" 2>/dev/null
+        kill -s KILL "${process#/proc/}" 2>/dev/null
     done
     sleep 0.2
 done

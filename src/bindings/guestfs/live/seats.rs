@@ -2,6 +2,7 @@
 
 use crate::bindings::spec::Cancel;
 use crate::error::Result;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::ThreadId;
 use std::time::{Duration, Instant};
@@ -11,41 +12,73 @@ const MEMORY: u64 = 1 << 30;
 /// Whoever waits longer goes on: the script may itself hold what it waits for.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-static TAKEN: Mutex<Vec<ThreadId>> = Mutex::new(Vec::new());
+/// Who has one, and in which thread; an appliance that waits for a guest is in none.
+static TAKEN: Mutex<Vec<(u64, Option<ThreadId>)>> = Mutex::new(Vec::new());
 static FREED: Condvar = Condvar::new();
+static GIVEN: AtomicU64 = AtomicU64::new(0);
 
-fn taken() -> MutexGuard<'static, Vec<ThreadId>> {
+fn taken() -> MutexGuard<'static, Vec<(u64, Option<ThreadId>)>> {
     TAKEN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Given back when it is dropped.
-pub struct Seat(ThreadId);
+pub struct Seat(u64);
+
+impl Seat {
+    fn of(&self, thread: Option<ThreadId>) {
+        taken().iter_mut().filter(|(n, _)| *n == self.0).for_each(|(_, t)| *t = thread);
+        FREED.notify_all();
+    }
+
+    /// Its thread has done with it.
+    pub fn leave(&self) {
+        self.of(None);
+    }
+
+    /// It is this thread's from now on.
+    pub fn enter(&self) {
+        self.of(Some(std::thread::current().id()));
+    }
+}
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        let mut taken = taken();
-        if let Some(at) = taken.iter().position(|t| *t == self.0) {
-            taken.swap_remove(at);
-        }
+        taken().retain(|(n, _)| *n != self.0);
         FREED.notify_all();
     }
 }
 
-/// Waits until there is room for one more. A thread that has one already does not wait for others.
-pub fn take(cancel: &Cancel) -> Result<Seat> {
-    take_of(room(), PATIENCE, cancel)
+pub enum Place<T> {
+    Idle(T),
+    New(Seat),
 }
 
-fn take_of(room: usize, patience: Duration, cancel: &Cancel) -> Result<Seat> {
-    let me = std::thread::current().id();
+/// Waits until `idle` gives one, or there is room for one more. A thread that has one already does not wait for others.
+pub fn take<T>(cancel: &Cancel, idle: impl FnMut() -> Option<T>) -> Result<Place<T>> {
+    take_of(room(), PATIENCE, cancel, idle)
+}
+
+fn take_of<T>(
+    room: usize,
+    patience: Duration,
+    cancel: &Cancel,
+    mut idle: impl FnMut() -> Option<T>,
+) -> Result<Place<T>> {
+    let me = Some(std::thread::current().id());
     let begun = Instant::now();
-    let mut taken = taken();
-    while taken.len() >= room && !taken.contains(&me) && begun.elapsed() < patience {
+    loop {
+        if let Some(found) = idle() {
+            return Ok(Place::Idle(found));
+        }
+        let mut taken = taken();
+        if taken.len() < room || taken.iter().any(|(_, t)| *t == me) || begun.elapsed() >= patience {
+            let seat = Seat(GIVEN.fetch_add(1, Ordering::Relaxed));
+            taken.push((seat.0, me));
+            return Ok(Place::New(seat));
+        }
         cancel.check()?;
-        taken = FREED.wait_timeout(taken, Duration::from_millis(50)).unwrap_or_else(PoisonError::into_inner).0;
+        drop(FREED.wait_timeout(taken, Duration::from_millis(50)).unwrap_or_else(PoisonError::into_inner));
     }
-    taken.push(me);
-    Ok(Seat(me))
 }
 
 /// One for each core, as far as the memory goes; two always.
@@ -62,24 +95,36 @@ fn room() -> usize {
 mod tests {
     use super::*;
 
+    fn seat(room: usize, patience: Duration, cancel: &Cancel) -> Result<Seat> {
+        match take_of::<()>(room, patience, cancel, || None)? {
+            Place::New(seat) => Ok(seat),
+            Place::Idle(()) => Err(crate::error::Error::failed("none is idle")),
+        }
+    }
+
     #[test]
     fn one_waits_for_another_but_not_for_itself() {
         let cancel = Cancel::default();
         let long = Duration::from_secs(60);
-        let first = take_of(1, long, &cancel).expect("free");
-        let again = take_of(1, long, &cancel).expect("its own thread does not wait");
-        let waiter = std::thread::spawn(move || take_of(1, long, &Cancel::default()).map(drop).is_ok());
+        let first = seat(1, long, &cancel).expect("free");
+        let again = seat(1, long, &cancel).expect("its own thread does not wait");
+        let waiter = std::thread::spawn(move || seat(1, long, &Cancel::default()).map(drop).is_ok());
         std::thread::sleep(Duration::from_millis(60));
         assert!(!waiter.is_finished());
+        // One that waits for a guest is nobody's, and still takes its room; whoever can use it need not wait.
+        first.leave();
+        again.leave();
+        let idle = take_of(1, long, &Cancel::default(), || Some(7)).expect("idle");
+        assert!(matches!(idle, Place::Idle(7)) && !waiter.is_finished());
         drop((first, again));
         assert!(waiter.join().expect("thread"));
         // Nobody waits for ever, and a cancelled run not at all.
-        let held = take_of(1, long, &cancel).expect("free");
+        let held = seat(1, long, &cancel).expect("free");
         let other = std::thread::spawn(|| {
             let stopped = Cancel::default();
             stopped.set();
-            let impatient = take_of(1, Duration::ZERO, &Cancel::default()).map(drop).is_ok();
-            let cancelled = take_of(1, Duration::from_secs(60), &stopped).map(drop).is_ok();
+            let impatient = seat(1, Duration::ZERO, &Cancel::default()).map(drop).is_ok();
+            let cancelled = seat(1, Duration::from_secs(60), &stopped).map(drop).is_ok();
             (impatient, cancelled)
         });
         assert_eq!(other.join().expect("thread"), (true, false));

@@ -11,15 +11,9 @@ use std::time::{Duration, Instant};
 const POLL: Duration = Duration::from_millis(100);
 /// How long a call that does not listen may go on after a cancel before its appliance is stopped.
 pub const PATIENCE: Duration = Duration::from_millis(1500);
-/// How long qemu may take to leave by itself, which ends its watch of the image, before it is killed.
-const GRACE: Duration = Duration::from_secs(3);
-const SETTLING: Duration = Duration::from_secs(2);
 /// How long one call may take during rollback, which nobody can cancel. A launch under emulation takes ten seconds, and
 /// a cluster that does not answer is given up before.
 const ROLLBACK_LIMIT: Duration = Duration::from_secs(180);
-/// Ticks in /proc, on every architecture that libguestfs has an appliance for.
-const USER_HZ: f64 = 100.0;
-
 /// How to find the qemu of an appliance: by what is on its kernel's command line, and on no other's.
 #[derive(Clone, Debug)]
 pub struct Qemu {
@@ -63,7 +57,7 @@ pub fn watched<T>(h: &Handle, qemu: &Qemu, w: &Watch, call: impl FnOnce() -> Res
     let is_over = || limit.is_some_and(|limit| start.elapsed() >= limit);
     let result = std::thread::scope(|s| {
         s.spawn(move || {
-            let (mut since, mut asked) = (None, None);
+            let mut since = None;
             while let Err(RecvTimeoutError::Timeout) = is_done.recv_timeout(POLL) {
                 let told = w.progress.map_or(Ok(()), |p| {
                     let (position, total) = h.progress();
@@ -75,13 +69,8 @@ pub fn watched<T>(h: &Handle, qemu: &Qemu, w: &Watch, call: impl FnOnce() -> Res
                 }
                 h.user_cancel();
                 let since: Instant = *since.get_or_insert_with(Instant::now);
-                match asked {
-                    None if (is_over() || since.elapsed() >= w.patience) && qemu.is_settled() => {
-                        qemu.stop(Signal::SIGTERM);
-                        asked = Some(Instant::now());
-                    }
-                    Some(at) if at.elapsed() >= GRACE => qemu.stop(Signal::SIGKILL),
-                    _ => {}
+                if is_over() || since.elapsed() >= w.patience {
+                    qemu.kill();
                 }
             }
         });
@@ -101,7 +90,7 @@ pub fn watched<T>(h: &Handle, qemu: &Qemu, w: &Watch, call: impl FnOnce() -> Res
 
 impl Qemu {
     /// The process, found among our children.
-    pub fn find(&self) -> Option<i32> {
+    fn find(&self) -> Option<i32> {
         let own = std::process::id().to_string();
         std::fs::read_dir("/proc").ok()?.flatten().find_map(|entry| {
             let pid: i32 = entry.file_name().to_str()?.parse().ok()?;
@@ -115,43 +104,11 @@ impl Qemu {
         })
     }
 
-    /// Whether it is old enough to heed a signal: younger, it would die of it without ending its watch of the image.
-    fn is_settled(&self) -> bool {
-        let Some(pid) = self.find() else { return false };
-        age_of(pid).is_none_or(|age| age >= SETTLING)
-    }
-
-    pub fn stop(&self, signal: Signal) {
+    /// It has nothing open that would have to be given back: the disk is ours.
+    pub fn kill(&self) {
         if let Some(pid) = self.find() {
             // Our own child, not waited for while a call is in it: the number cannot be another's.
-            let _ = kill(Pid::from_raw(pid), signal);
+            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
         }
-    }
-}
-
-/// How long ago a process began. The times of its directory in /proc say when somebody first looked at that.
-fn age_of(pid: i32) -> Option<Duration> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let uptime = std::fs::read_to_string("/proc/uptime").ok()?;
-    // proc(5): `starttime` is the 22nd field, and the 2nd, which may hold blanks, ends at the last parenthesis.
-    let begun: f64 = stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()?;
-    let now: f64 = uptime.split_whitespace().next()?.parse().ok()?;
-    Some(Duration::from_secs_f64((now - begun / USER_HZ).max(0.0)))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_process_grows_older() {
-        let mut child = std::process::Command::new("sleep").arg("5").spawn().expect("sleep");
-        let pid = i32::try_from(child.id()).expect("a pid");
-        let young = age_of(pid).expect("there");
-        std::thread::sleep(Duration::from_millis(1200));
-        let older = age_of(pid).expect("there");
-        assert!(young < Duration::from_secs(1) && older > young + Duration::from_secs(1), "{young:?} {older:?}");
-        child.kill().expect("kill");
-        child.wait().expect("wait");
     }
 }

@@ -141,6 +141,8 @@ calls! {
     vfs_type = guestfs_vfs_type(device) -> text: String;
     part_get_parttype = guestfs_part_get_parttype(device) -> text: String;
     part_expand_gpt = guestfs_part_expand_gpt(device) -> done: ();
+    blockdev_rereadpt = guestfs_blockdev_rereadpt(device) -> done: ();
+    blockdev_flushbufs = guestfs_blockdev_flushbufs(device) -> done: ();
     blockdev_getss = guestfs_blockdev_getss(device) -> count: i64;
     pvs = guestfs_pvs() -> list: Vec<String>;
     pvuuid = guestfs_pvuuid(device) -> text: String;
@@ -181,6 +183,12 @@ impl Handle {
         unsafe { self.done((self.t.guestfs_set_smp)(self.g, n)) }
     }
 
+    /// Ends an appliance that has nothing to write: it is not asked to, and its qemu is told to leave.
+    pub fn drop_at_once(self) {
+        // SAFETY: a live handle.
+        unsafe { (self.t.guestfs_set_autosync)(self.g, 0) };
+    }
+
     /// The partition's own GUID.
     pub fn part_guid(&self, device: &str, partition: u32) -> Result<String> {
         let (device, partition) = (c(device)?, number(partition)?);
@@ -188,44 +196,41 @@ impl Handle {
         unsafe { self.text((self.t.guestfs_part_get_gpt_guid)(self.g, device.as_ptr(), partition)) }
     }
 
-    /// Adds an RBD image as drive. `name` is qemu's: `pool/image[@snap][:option=value]`. The key is never given.
-    pub fn add_rbd(&self, name: &str, user: &str, read_only: bool) -> Result<()> {
-        self.add_drive(name, Some(user), read_only)
-    }
-
-    /// Adds a raw file of the host.
-    pub fn add_file(&self, path: &str, read_only: bool) -> Result<()> {
-        self.add_drive(path, None, read_only)
-    }
-
-    fn add_drive(&self, name: &str, rbd_user: Option<&str>, read_only: bool) -> Result<()> {
+    /// Adds the drive that an NBD server has at a socket; with `read_only`, changes stay in the appliance.
+    pub fn add_drive(&self, socket: &str, read_only: bool) -> Result<()> {
         const READONLY: u64 = 1;
         const FORMAT: u64 = 1 << 1;
         const PROTOCOL: u64 = 1 << 5;
-        const USERNAME: u64 = 1 << 7;
+        const SERVER: u64 = 1 << 6;
         const DISCARD: u64 = 1 << 10;
-        let (name, user) = (c(name)?, c(rbd_user.unwrap_or_default())?);
-        let mut o = AddDriveOpts {
-            bitmask: FORMAT | if read_only { READONLY } else { DISCARD },
+        let server = c(&format!("unix:{socket}"))?;
+        let servers = [server.as_ptr(), std::ptr::null()];
+        let o = AddDriveOpts {
+            bitmask: FORMAT | PROTOCOL | SERVER | if read_only { READONLY } else { DISCARD },
             readonly: c_int::from(read_only),
             format: c"raw".as_ptr(),
             iface: std::ptr::null(),
             name: std::ptr::null(),
             label: std::ptr::null(),
-            protocol: c"rbd".as_ptr(),
-            server: std::ptr::null(),
-            username: user.as_ptr(),
+            protocol: c"nbd".as_ptr(),
+            server: servers.as_ptr(),
+            username: std::ptr::null(),
             secret: std::ptr::null(),
             cachemode: std::ptr::null(),
             discard: c"besteffort".as_ptr(),
             copyonread: 0,
             blocksize: 0,
         };
-        if rbd_user.is_some() {
-            o.bitmask |= PROTOCOL | USERNAME;
-        }
-        // SAFETY: a live handle; the struct and its texts live during the call, which copies them.
-        unsafe { self.done((self.t.guestfs_add_drive_opts_argv)(self.g, name.as_ptr(), &o)) }
+        // SAFETY: a live handle; the struct, its texts and its NULL-terminated list live during the call, which copies
+        // them.
+        unsafe { self.done((self.t.guestfs_add_drive_opts_argv)(self.g, c"".as_ptr(), &o)) }
+    }
+
+    /// The appliance's kernel forgets what it has read.
+    pub fn drop_caches(&self) -> Result<()> {
+        const PAGES_AND_INODES: c_int = 3;
+        // SAFETY: a live handle.
+        unsafe { self.done((self.t.guestfs_drop_caches)(self.g, PAGES_AND_INODES)) }
     }
 
     /// Mode, owner and extended attributes, labels and access lists among them.

@@ -117,6 +117,7 @@ c_table! { pub Guestfs: ["libguestfs.so.0"], "libguestfs0" {
     fn guestfs_set_recovery_proc(g: G, on: c_int) -> c_int;
     fn guestfs_set_network(g: G, on: c_int) -> c_int;
     fn guestfs_set_tmpdir(g: G, dir: Str) -> c_int;
+    fn guestfs_set_autosync(g: G, on: c_int) -> c_int;
     fn guestfs_set_smp(g: G, n: c_int) -> c_int;
     fn guestfs_set_append(g: G, append: Str) -> c_int;
     fn guestfs_set_backend(g: G, backend: Str) -> c_int;
@@ -184,6 +185,9 @@ c_table! { pub Guestfs: ["libguestfs.so.0"], "libguestfs0" {
     fn guestfs_part_expand_gpt(g: G, device: Str) -> c_int;
     fn guestfs_part_resize(g: G, device: Str, partition: c_int, last_sector: i64) -> c_int;
     fn guestfs_blockdev_getsize64(g: G, device: Str) -> i64;
+    fn guestfs_blockdev_rereadpt(g: G, device: Str) -> c_int;
+    fn guestfs_blockdev_flushbufs(g: G, device: Str) -> c_int;
+    fn guestfs_drop_caches(g: G, what: c_int) -> c_int;
     fn guestfs_blockdev_getss(g: G, device: Str) -> c_int;
     fn guestfs_pvs(g: G) -> List;
     fn guestfs_pvuuid(g: G, device: Str) -> Owned;

@@ -6,6 +6,7 @@ use crate::bindings::ceph::tests::{live, on_lab, unique};
 use crate::bindings::rbd;
 use crate::bindings::spec::{Cancel, SnapSpec};
 use crate::config::EngineChoice;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -72,8 +73,6 @@ fn a_guest_on_rbd() {
 
     let g = timed("open_rw", || w.open_rw(&c.image, &p)).expect("open");
     assert_eq!(c.watchers(), 1);
-    let lines = qemus(&c.image);
-    assert!(lines.len() == 1 && !lines[0].contains("key") && !lines[0].contains("secret"), "{lines:?}");
     let e = w.open_rw(&c.image, &p).expect_err("busy");
     assert_eq!((e.kind, e.subject), (Kind::Busy, c.image.to_string()));
     timed("read", || w.read(g, "/etc/hostname")).expect("read");
@@ -145,6 +144,60 @@ fn a_cancel_stops_a_launch() {
     setter.join().expect("setter");
 }
 
+/// The appliances that this process has started, by their process numbers.
+fn started() -> Vec<String> {
+    let own = std::process::id().to_string();
+    let text = |e: &std::fs::DirEntry, file: &str| std::fs::read_to_string(e.path().join(file)).unwrap_or_default();
+    let ours = |e: &std::fs::DirEntry| {
+        let stat = text(e, "stat");
+        let parent = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(1).map(String::from));
+        parent.as_ref() == Some(&own) && text(e, "cmdline").contains("zs.handle=")
+    };
+    let all = std::fs::read_dir("/proc").expect("proc").flatten().filter(ours);
+    all.map(|e| e.file_name().to_string_lossy().into_owned()).collect()
+}
+
+#[test]
+fn one_appliance_for_one_guest_after_another() {
+    if !on_lab() {
+        return;
+    }
+    let (a, p) = (Clone::new(EngineChoice::Appliance), Progress::none());
+    let b = ImageSpec::new(POOL, &unique("second"));
+    rbd::api::Write::clone_image(&*a.live, &a.snap, &b, &Default::default()).expect("clone");
+    let mut seen = Vec::new();
+    for (image, name) in [(&a.image, &b"one\n"[..]), (&b, b"two\n"), (&a.image, b"three\n")] {
+        let g = timed("open", || a.live.open_rw(image, &p)).expect("open");
+        let old: &[u8] = if name == b"three\n" { b"one\n" } else { b"z-ubuntu20-rbd\n" };
+        assert_eq!(a.live.read(g, "/etc/hostname").expect("read"), old, "{image}: not what another disk has");
+        edit(&*a.live, g, write("/etc/hostname", name));
+        // More than the appliance would keep to itself.
+        edit(&*a.live, g, write("/etc/zs-much", &vec![name[0]; 1 << 20]));
+        a.live.fsck(g).expect("clean");
+        seen.extend(started());
+        timed("close", || a.live.close(g)).expect("close");
+        assert_eq!(rbd::api::Read::watchers(&*a.live, image).expect("watchers"), [], "nobody has it open any more");
+    }
+    assert!(seen.len() == 3 && seen.iter().all(|pid| *pid == seen[0]), "{seen:?}");
+    let mut direct = live("libvirt", std::env::var_os("CEPH_CONF").map(Into::into));
+    direct.settings.engine = EngineChoice::Direct;
+    for (image, name) in [(&a.image, &b"three\n"[..]), (&b, b"two\n")] {
+        let g = direct.open_ro(&image.into(), &p).expect("open");
+        assert_eq!(direct.read(g, "/etc/hostname").expect("read"), name);
+        assert_eq!(direct.read(g, "/etc/zs-much").expect("read"), vec![name[0]; 1 << 20]);
+        direct.fsck(g).expect("clean");
+    }
+    direct.guests.close_all();
+    // Of another size: that one makes room.
+    rbd::api::Write::resize(&*a.live, &b, 600 << 20, false, &p).expect("resize");
+    let g = a.live.open_rw(&b, &p).expect("open");
+    assert!(started().len() == 1 && started() != seen[..1], "{:?}", started());
+    a.live.close(g).expect("close");
+    a.live.guests.close_all();
+    assert!(started().is_empty());
+    rbd::api::Write::remove(&*a.live, &b, &p).expect("remove");
+}
+
 /// The other half of the next test: opens a guest, says so, and waits to be killed.
 #[test]
 fn victim() {
@@ -157,11 +210,12 @@ fn victim() {
     std::thread::sleep(Duration::from_secs(120));
 }
 
-/// The command lines of those that have the image.
-fn qemus(of: &ImageSpec) -> Vec<String> {
+/// The appliances whose sockets and temporary files are below a directory.
+fn qemus(dir: &Path) -> Vec<String> {
+    let dir = dir.to_str().expect("a name");
     let line = |e: std::fs::DirEntry| {
         let line = String::from_utf8_lossy(&std::fs::read(e.path().join("cmdline")).unwrap_or_default()).into_owned();
-        (line.contains("qemu") && line.contains(&of.image)).then_some(line)
+        (line.contains("qemu") && line.contains("guestfs") && line.contains(dir)).then_some(line)
     };
     std::fs::read_dir("/proc").expect("proc").flatten().filter_map(line).collect()
 }
@@ -191,7 +245,7 @@ fn after_kill_9_nothing_is_left() {
             .spawn()
             .expect("spawn");
         if while_launching {
-            until(30, "qemu is there", || !qemus(&c.image).is_empty() && c.watchers() > 0);
+            until(30, "qemu is there", || !qemus(temp.path()).is_empty() && c.watchers() > 0);
         } else {
             use std::io::BufRead;
             let out = std::io::BufReader::new(victim.stdout.take().expect("a pipe"));
@@ -200,8 +254,9 @@ fn after_kill_9_nothing_is_left() {
         assert!(std::fs::read_dir(temp.path()).expect("temp").count() > 0);
         victim.kill().expect("kill -9");
         victim.wait().expect("wait");
-        until(5, "no qemu", || qemus(&c.image).is_empty());
-        until(if while_launching { 40 } else { 10 }, "no watcher", || c.watchers() == 0);
+        until(5, "no qemu", || qemus(temp.path()).is_empty());
+        // The watch was that of zs itself: the OSD gives it up after 30 s.
+        until(40, "no watcher", || c.watchers() == 0);
         until(10, "no files", || std::fs::read_dir(temp.path()).expect("temp").count() == 0);
     }
 }

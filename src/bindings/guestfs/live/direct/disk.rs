@@ -14,6 +14,10 @@ pub trait Disk: Send + Sync {
     fn write_at(&self, data: &[u8], offset: u64) -> Result<()>;
     /// What was written survives a power cut.
     fn flush(&self) -> Result<()>;
+    /// What is there is no longer needed. Nobody has to act on it.
+    fn discard(&self, _offset: u64, _len: u64) -> Result<()> {
+        Ok(())
+    }
     fn size(&self) -> u64;
 }
 
@@ -41,6 +45,16 @@ impl Disk for Rbd {
 
     fn flush(&self) -> Result<()> {
         self.image.flush().map_err(|e| failed("flush", e.0))
+    }
+
+    fn discard(&self, offset: u64, len: u64) -> Result<()> {
+        // librbd takes at most 1 GiB at once.
+        let step = 1 << 30;
+        let pieces = (offset..offset.saturating_add(len)).step_by(step as usize);
+        pieces.into_iter().try_for_each(|at| {
+            let done = self.image.discard(at, step.min(offset + len - at));
+            done.map_err(|e| failed("discard a part of", e.0))
+        })
     }
 
     fn size(&self) -> u64 {
