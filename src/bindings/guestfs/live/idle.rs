@@ -29,7 +29,7 @@ impl Idle {
         match found {
             Some(a) if fits.is_some() => Some(a),
             other => {
-                other.map(end);
+                other.into_iter().for_each(end);
                 None
             }
         }

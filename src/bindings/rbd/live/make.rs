@@ -143,7 +143,10 @@ impl Live {
         check_name(to)?;
         let io = self.image_ioctx(to)?;
         Rbd::load()?.create(&io, &to.image, size, options).map_err(|e| self.new_image_error(e, to))?;
-        self.open_image_rw(to).inspect_err(|_| self.discard_image(to))
+        let target = self.open_image_rw(to).inspect_err(|_| self.discard_image(to))?;
+        // Else the first write waits for it, behind the reads. Without that feature there is no lock to take.
+        let _ = target.acquire_lock();
+        Ok(target)
     }
 
     /// Removes what an interrupted call of ours has half made. What cannot be removed is in the journal anyway.
