@@ -4,6 +4,7 @@ use super::api::{Edit, GuestId};
 use super::before;
 use super::identity::{Files, Staged, rsa_keys};
 use super::sys::ext2fs;
+use crate::bindings::rbd::sys::Rbd;
 use crate::bindings::spec::{ImageSpec, SourceSpec};
 use crate::bindings::virsh::definition::{Doc, rbd_disks};
 use crate::error::{Error, Result};
@@ -81,8 +82,11 @@ fn disk_of(host: &Host, guest: &str, writable: bool) -> Result<SourceSpec> {
 pub fn prepare(host: &Arc<Host>, guests: usize) {
     rsa_keys::ahead(guests);
     type Task = fn(&Host);
-    let tasks: [Task; 3] =
-        [|_| drop(ext2fs::available()), |host| drop(host.ceph().fsid()), |host| drop(host.virsh().hostname())];
+    let ceph: Task = |host| {
+        drop(host.ceph().fsid());
+        drop(Rbd::load());
+    };
+    let tasks: [Task; 3] = [|_| drop(ext2fs::available()), ceph, |host| drop(host.virsh().hostname())];
     for task in tasks {
         let host = host.clone();
         // Without a thread it is done when it is needed.
