@@ -53,7 +53,7 @@ pub fn repl(cli: &Cli, events: &Arc<Events>) -> Result<u8> {
             }
             Sent::Interrupt => {
                 told.err("left at once, before all was taken back: zs recover does the rest");
-                crate::helpers::leave(130);
+                leave(130);
             }
             Sent::End => {
                 seen.end_soon();
