@@ -182,20 +182,22 @@ impl Live {
     }
 
     pub(super) fn rbd_watchers(&self, image: &ImageSpec) -> Result<Vec<Watcher>> {
-        self.others_on(&self.open_image_ro(image)?, image)
+        let open = self.open_image_ro(image)?;
+        // Our own watches come and go with each question, but for the one of a guest that we have open.
+        if self.guests.is_open_on(image) { self.all_on(&open, image) } else { self.others_on(&open, image) }
     }
 
     /// Who has an open image open besides us.
     pub(crate) fn others_on(&self, open: &Image, image: &ImageSpec) -> Result<Vec<Watcher>> {
-        // Our own watches come and go with each question, but for the one of a guest that we have open.
         let me = open.io().cluster().instance_id();
-        let counts = self.guests.is_open_on(image);
+        let mut all = self.all_on(open, image)?;
+        all.retain(|w| w.client != me);
+        Ok(all)
+    }
+
+    fn all_on(&self, open: &Image, image: &ImageSpec) -> Result<Vec<Watcher>> {
         let all = open.watchers().map_err(|e| self.image_error(e, image))?;
-        Ok(all
-            .into_iter()
-            .filter(|w| w.client != me || counts)
-            .map(|w| Watcher { address: w.address, client: w.client, cookie: w.cookie })
-            .collect())
+        Ok(all.into_iter().map(|w| Watcher { address: w.address, client: w.client, cookie: w.cookie }).collect())
     }
 
     pub(super) fn rbd_lock_ls(&self, image: &ImageSpec) -> Result<Vec<Lock>> {
