@@ -77,7 +77,7 @@ const MOMENTS: [(&str, &[u64]); 2] =
     [("appliance", &[30, 120, 250, 500, 2_000, 9_000]), ("direct", &[60, 200, 500, 800, 1_100, 1_400, 1_800])];
 
 /// The lab's zs.toml with another engine.
-fn config(site: &Site, engine: &str) -> PathBuf {
+pub fn config(site: &Site, engine: &str) -> PathBuf {
     let path = site.dir.join(format!("zs-{engine}.toml"));
     let text = std::fs::read_to_string(site.dir.join("zs.toml")).expect("zs.toml");
     std::fs::write(&path, format!("{text}\n[guestfs]\nengine = \"{engine}\"\n")).expect("zs.toml");

@@ -1,6 +1,6 @@
 //! Many VMs at once: rows of the inventory, one of which fails.
 
-use crate::site::{POOL, Site, site};
+use crate::site::{Disk, POOL, Site, site};
 
 /// Its tests share one: it takes seconds to make.
 fn small_template(site: &Site) {
@@ -63,6 +63,32 @@ fn one_that_fails_takes_nothing_of_the_others_with_it() {
 
     let run = site.zs(&["clone.rhai", "--from", "z-small", "z-k8s-n-{1..9}", "--start"]);
     run.refused("failed", 1).says("9 VMs want 36.0 GiB of memory").says("--overcommit");
+    assert_eq!(site.state(), before);
+    site.settled();
+}
+
+/// One appliance does for all three: what one of them has is not in another, and the one that fails within its guest goes.
+#[test]
+fn by_the_appliance() {
+    let Some(site) = site() else { return };
+    let before = site.state();
+    let config = crate::crash::config(&site, "appliance").display().to_string();
+    let vms = ["z-k8s-n-1", "z-k8s-n-2", "z-k8s-n-3"];
+    let fleet = [&["--config", config.as_str(), "--jobs", "1", "clone.rhai"], vms.as_slice()].concat();
+    let plan = site.zs(&[&["-n", "--json"], fleet.as_slice()].concat()).ok().out;
+    let ops = plan.lines().filter(|l| l.starts_with("{\"event\":\"plan\""));
+    let hosts = ops.enumerate().filter(|(_, l)| l.contains("\"guestfs.set_hosts_entry\""));
+    let second = hosts.map(|(i, _)| i + 1).nth(1).expect("three guests are edited");
+    let run = site.zs_with(&fleet, &[("ZS_FAULT", &format!("fail:{second}"))]);
+    assert!(run.code == 1 && run.err.contains("1 of 3 failed; the others are kept"), "{}", run.err);
+    let ids = [vms[0], vms[2]].map(|vm| {
+        let disk = Disk::of(&site, vm);
+        disk.is_clean(&site);
+        assert_eq!(disk.read(&site, "/etc/hostname").trim(), vm);
+        site.destroy(vm);
+        disk.read(&site, "/etc/machine-id")
+    });
+    assert_ne!(ids[0], ids[1]);
     assert_eq!(site.state(), before);
     site.settled();
 }
