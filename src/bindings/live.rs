@@ -27,6 +27,8 @@ pub struct Live {
     pub notice: Arc<dyn Fn(&str) + Send + Sync>,
     /// The same, for those who want to know everything (`-v`).
     pub detail: Arc<dyn Fn(&str) + Send + Sync>,
+    /// Ends zs, and says what it leaves: for Ctrl-C while nothing can be taken back. `None`: a run is waited for.
+    pub abandon: Option<Arc<dyn Fn() + Send + Sync>>,
     pub(crate) cluster: ceph::live::Cluster,
     pub(crate) hypervisor: virsh::live::Hypervisor,
     pub(crate) guests: guestfs::live::Guests,
@@ -41,6 +43,7 @@ impl Live {
             cancel,
             notice,
             detail: Arc::new(|_| {}),
+            abandon: None,
             cluster: Default::default(),
             hypervisor: Default::default(),
             guests: Default::default(),
@@ -54,12 +57,19 @@ impl Live {
         self
     }
 
+    /// May be ended by Ctrl-C while the cluster does not answer.
+    pub fn abandoned_by(mut self, abandon: Arc<dyn Fn() + Send + Sync>) -> Live {
+        self.abandon = Some(abandon);
+        self
+    }
+
     /// The same site with another hypervisor; its connections are its own.
     pub fn other(&self, uri: &str) -> Arc<Live> {
         let mut others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
         let new = || {
             let settings = Settings { libvirt_uri: Some(uri.into()), ..self.settings.clone() };
-            Arc::new(Live::new(settings, self.cancel.clone(), self.notice.clone()).telling(self.detail.clone()))
+            let live = Live::new(settings, self.cancel.clone(), self.notice.clone()).telling(self.detail.clone());
+            Arc::new(Live { abandon: self.abandon.clone(), ..live })
         };
         others.entry(uri.into()).or_insert_with(new).clone()
     }

@@ -15,7 +15,7 @@ use crate::render::Look;
 use clap::CommandFactory;
 use rhai::{Dynamic, EvalAltResult, FnPtr, Scope};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 
 use super::signals::with_signals;
 
@@ -44,7 +44,13 @@ pub fn run(cli: &Cli, events: &Arc<Events>, source: Source, args: Vec<String>, i
         undoes: None,
         rotation: config.journal,
     };
-    let live = live(settings, events, &cancel);
+    let run = Arc::new(OnceLock::<Weak<Host>>::new());
+    let of_live = run.clone();
+    let live = live(settings, events, &cancel).abandoned_by(Arc::new(move || {
+        if let Some(host) = of_live.get().and_then(Weak::upgrade) {
+            abandon(&host);
+        }
+    }));
     let world: Arc<dyn World> =
         if cli.dry_run || cli.expect_no_changes { Arc::new(Site::over(Arc::new(live))) } else { Arc::new(live) };
     let gate = Gate::new(world, setup, rights, cli.yes, events.clone(), cancel.clone())?;
@@ -59,6 +65,7 @@ pub fn run(cli: &Cli, events: &Arc<Events>, source: Source, args: Vec<String>, i
         finished: Mutex::new(false),
         out_of_time: AtomicBool::new(false),
     });
+    let _ = run.set(Arc::downgrade(&host));
     let (verbose, expect_none) = (cli.verbose, cli.expect_no_changes);
     with_signals(&cancel, events, move || {
         watch_time(&host);
@@ -189,15 +196,32 @@ fn finish(host: &Host, failure: &mut Failure, source: &Source, verbose: bool, is
     // A slip in an expression has nothing to do with the site; a call that was refused before it began has.
     let is_slip = code == 2 || is_eval && failure.error.op.is_empty();
     if !host.gate.planning() && (host.gate.operations() > 0 || !is_slip) {
-        if left.is_empty() {
-            text.push_str("left behind: nothing\n");
-        } else {
-            text.push_str("left behind:\n");
-            left.iter().for_each(|(what, command)| text.push_str(&format!("  {what}\n    {command}\n")));
-        }
+        text.push_str(&what_is_left(&left));
     }
     host.events.error(&failure.error, &text, &left);
     code
+}
+
+fn what_is_left(left: &[(String, String)]) -> String {
+    if left.is_empty() {
+        return "left behind: nothing\n".into();
+    }
+    let list: String = left.iter().map(|(what, command)| format!("  {what}\n    {command}\n")).collect();
+    format!("left behind:\n{list}")
+}
+
+/// Ctrl-C while the cluster does not answer: nothing can be taken back now, and nobody need wait to hear that.
+fn abandon(host: &Host) {
+    let error = match host.config.limits.time {
+        Some(limit) if host.out_of_time.load(Ordering::SeqCst) => limits::too_long(limit),
+        _ => Error::interrupted(),
+    };
+    let error = error.hint("no OSD answers, so nothing could be taken back; zs recover does it once they do");
+    let left = host.gate.unfinished();
+    let failure = Failure { error, places: vec![], raised: true };
+    let text = format!("{}{}", report::render(&failure, None, false), what_is_left(&left));
+    host.events.error(&failure.error, &text, &left);
+    crate::helpers::leave(failure.error.exit_code());
 }
 
 #[cfg(test)]

@@ -46,9 +46,14 @@ pub fn undo(cli: &Cli, events: &Arc<Events>, word: &str, forced: &[String]) -> R
         undoes: Some(run.run.clone()),
         rotation: config.journal,
     };
+    let told = events.clone();
+    let abandon = Arc::new(move || {
+        told.err("left, since no OSD answers and nothing could be taken back: zs recover does it once they do");
+        crate::helpers::leave(130);
+    });
     let undo = Undo {
         run,
-        world: Arc::new(live(settings, events, &cancel)),
+        world: Arc::new(live(settings, events, &cancel).abandoned_by(abandon)),
         setup,
         rights: Rights::new(cli.read_only, &cli.allow, &cli.deny, &config.rights.protected)?,
         forced: forced.to_vec(),

@@ -16,6 +16,7 @@ mod input;
 mod killed;
 mod kinds;
 mod network;
+mod osd;
 mod plan;
 mod pool;
 mod race;

@@ -1,6 +1,7 @@
 //! The cluster: monitors, pools, users, and any monitor or manager command: librados, since Ceph 14.
 
 pub mod api;
+pub mod calls;
 pub mod errors;
 pub mod live;
 pub mod model;

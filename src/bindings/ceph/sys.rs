@@ -5,6 +5,7 @@
 
 #![allow(unsafe_code)]
 
+use super::calls::{Calls, Ticket};
 use crate::c_table;
 use crate::error::Result as ZsResult;
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
@@ -114,6 +115,7 @@ pub struct Answer {
 pub struct Rados {
     lib: &'static Lib,
     raw: *mut c_void,
+    pub calls: Arc<Calls>,
 }
 
 // SAFETY: librados handles may be used from any thread; librados locks inside.
@@ -135,7 +137,7 @@ impl Rados {
         let mut raw = std::ptr::null_mut();
         // SAFETY: a place for the handle and a NUL-terminated id, copied by the callee.
         let rc = unsafe { (lib.rados_create)(&mut raw, id.as_ptr()) };
-        Ok(check(rc).map(|_| Rados { lib, raw }))
+        Ok(check(rc).map(|_| Rados { lib, raw, calls: Arc::default() }))
     }
 
     /// `None`: $CEPH_CONF, then librados' own search.
@@ -278,6 +280,13 @@ type CommandFn = unsafe extern "C" fn(
 pub struct IoCtx {
     cluster: Arc<Rados>,
     raw: *mut c_void,
+    pool: Arc<str>,
+}
+
+/// A handle for one call of C; while this lives, the call is known to be going on.
+pub struct Call {
+    pub raw: *mut c_void,
+    pub ticket: Ticket,
 }
 
 // SAFETY: operations on an io context may come from any thread; what must not (setting the namespace, the full-try
@@ -296,11 +305,11 @@ impl Drop for IoCtx {
 impl IoCtx {
     /// Operations on a full pool answer instead of waiting for room.
     pub fn create(cluster: &Arc<Rados>, pool: &str, namespace: &str) -> Result<IoCtx> {
-        let (pool, namespace) = (cstring(pool)?, cstring(namespace)?);
+        let (name, namespace) = (cstring(pool)?, cstring(namespace)?);
         let mut raw = std::ptr::null_mut();
         // SAFETY: a connected handle, a NUL-terminated name, a place for the context.
-        check(unsafe { (cluster.lib.rados_ioctx_create)(cluster.raw, pool.as_ptr(), &mut raw) })?;
-        let io = IoCtx { cluster: cluster.clone(), raw };
+        check(unsafe { (cluster.lib.rados_ioctx_create)(cluster.raw, name.as_ptr(), &mut raw) })?;
+        let io = IoCtx { cluster: cluster.clone(), raw, pool: pool.into() };
         // SAFETY: a fresh context that no other thread has yet; the name is copied.
         unsafe {
             (cluster.lib.rados_ioctx_set_namespace)(raw, namespace.as_ptr());
@@ -313,9 +322,30 @@ impl IoCtx {
         Ok(io)
     }
 
-    /// For librbd, which takes the context as it is.
+    /// For librbd, which takes the context as it is; where another handle stands for the call.
     pub fn as_ptr(&self) -> *mut c_void {
         self.raw
+    }
+
+    pub fn ticket(&self) -> Ticket {
+        self.cluster.calls.begin(&self.pool)
+    }
+
+    pub fn call(&self) -> Call {
+        Call { raw: self.raw, ticket: self.ticket() }
+    }
+
+    /// A question that only an OSD can answer, asked to hear whether one does: nobody is known to wait for it. "No such
+    /// object" is an answer, too.
+    pub fn ask(&self) -> Result<()> {
+        let (mut size, mut mtime) = (0, 0);
+        // SAFETY: a NUL-terminated name and two places of the right size.
+        match check(unsafe {
+            (self.cluster.lib.rados_stat)(self.raw, c"rbd_directory".as_ptr(), &mut size, &mut mtime)
+        }) {
+            Err(Errno(libc::ENOENT)) => Ok(()),
+            rc => rc.map(drop),
+        }
     }
 
     pub fn cluster(&self) -> &Arc<Rados> {
@@ -327,11 +357,11 @@ impl IoCtx {
         unsafe { (self.cluster.lib.rados_ioctx_get_id)(self.raw) }
     }
 
-    /// The size of an object: a question that only an OSD can answer.
+    /// The size of an object.
     pub fn stat(&self, object: &CStr) -> Result<u64> {
         let (mut size, mut mtime) = (0, 0);
         // SAFETY: a NUL-terminated name and two places of the right size.
-        check(unsafe { (self.cluster.lib.rados_stat)(self.raw, object.as_ptr(), &mut size, &mut mtime) })?;
+        check(unsafe { (self.cluster.lib.rados_stat)(self.call().raw, object.as_ptr(), &mut size, &mut mtime) })?;
         Ok(size)
     }
 
@@ -339,7 +369,7 @@ impl IoCtx {
     pub fn changed(&self, object: &CStr) -> Result<i64> {
         let (mut size, mut mtime) = (0, 0);
         // SAFETY: a NUL-terminated name and two places of the right size.
-        check(unsafe { (self.cluster.lib.rados_stat)(self.raw, object.as_ptr(), &mut size, &mut mtime) })?;
+        check(unsafe { (self.cluster.lib.rados_stat)(self.call().raw, object.as_ptr(), &mut size, &mut mtime) })?;
         Ok(mtime)
     }
 
@@ -347,7 +377,8 @@ impl IoCtx {
     pub fn read(&self, object: &CStr, len: usize) -> Result<Vec<u8>> {
         let mut buf = vec![0u8; len];
         // SAFETY: a NUL-terminated name, and a buffer of this length.
-        let n = unsafe { (self.cluster.lib.rados_read)(self.raw, object.as_ptr(), buf.as_mut_ptr().cast(), len, 0) };
+        let n =
+            unsafe { (self.cluster.lib.rados_read)(self.call().raw, object.as_ptr(), buf.as_mut_ptr().cast(), len, 0) };
         check(n.min(0))?;
         buf.truncate(n as usize);
         Ok(buf)

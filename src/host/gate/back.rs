@@ -5,7 +5,7 @@ use crate::bindings::World;
 use crate::bindings::spec::Cancel;
 use crate::error::Kind;
 use crate::host::events::Events;
-use crate::host::journal::{Line, Open};
+use crate::host::journal::{self, Line, Open};
 use crate::host::undo::{self, Before, Outcome, Undo};
 use std::path::{Path, PathBuf};
 
@@ -35,6 +35,13 @@ impl Gate {
         if !self.planning() {
             lines.iter().for_each(|line| drop(self.write(line, false)));
         }
+    }
+
+    /// What a run leaves that is ended now: its operations, and what takes them back.
+    pub fn unfinished(&self) -> Vec<(String, String)> {
+        let lines = journal::read(&self.setup.state, &self.run).unwrap_or_default();
+        let open = journal::open_operations(&lines).into_iter().filter(|o| o.undo.command().is_some());
+        open.map(|o| (format!("{} {}", o.op.op, o.op.subject), "zs recover".into())).collect()
     }
 
     pub(super) fn take_back(&self, open: &Open, refused: bool) {

@@ -3,12 +3,13 @@
 use super::super::parse;
 use super::super::sys::{Errno, IoCtx, Rados};
 use super::osds::Osds;
+use super::stall::{self, Watch};
 use crate::bindings::live::{Live, Settings};
 use crate::bindings::spec::Cancel;
 use crate::error::{Error, Kind, Result, nearest};
 use serde_json::json;
 use std::collections::BTreeMap;
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
@@ -17,8 +18,9 @@ use std::time::{Duration, Instant};
 /// Seconds after which a monitor that does not answer counts as unreachable.
 pub(super) const MON_TIMEOUT: u64 = 10;
 /// What an operation may take once the OSDs have answered (see `osds`): a disk in recovery may take its time, and an
-/// operation cut off is half done.
+/// operation cut off is half done. `rados_osd_op_timeout` in ceph.conf or $CEPH_ARGS says otherwise.
 const OSD_TIMEOUT: u64 = 30;
+pub(super) const OSD_OPTION: &CStr = c"rados_osd_op_timeout";
 
 /// The connection to the cluster; `Default` is not connected.
 #[derive(Default)]
@@ -27,6 +29,8 @@ pub struct Cluster {
     failures: Mutex<Option<Error>>,
     attempts: AtomicU64,
     pub(super) osds: Mutex<Osds>,
+    /// Seconds that an operation may take.
+    osd_limit: OnceLock<u64>,
     pub(super) commands: OnceLock<BTreeMap<String, parse::Command>>,
 }
 
@@ -54,6 +58,13 @@ impl Live {
         match connect(&self.settings, &self.cancel) {
             Ok(r) => {
                 let r = Arc::new(r);
+                stall::watch(Watch {
+                    rados: Arc::downgrade(&r),
+                    cancel: self.cancel.clone(),
+                    notice: self.notice.clone(),
+                    abandon: self.abandon.clone(),
+                    limit: *cluster.osd_limit.get_or_init(|| osd_limit(&r)),
+                });
                 *rados = Some(r.clone());
                 *failure = None;
                 Ok(r)
@@ -89,9 +100,10 @@ impl Live {
         match errno.0 {
             libc::ETIMEDOUT => {
                 self.doubt_osds();
+                let limit = self.cluster.osd_limit.get().unwrap_or(&OSD_TIMEOUT);
                 let message = format!(
-                    "no answer from the OSDs in {OSD_TIMEOUT} s (or from the monitors in {MON_TIMEOUT} s); whether it was \
-                     done is unknown"
+                    "no answer from the OSDs in {limit} s (or from the monitors in {MON_TIMEOUT} s); whether it was done \
+                     is unknown"
                 );
                 Error { message, ..e }.hint("`ceph health detail` says what is slow or down")
             }
@@ -140,6 +152,12 @@ pub(crate) fn key_fits(live: &Live, user: &str, key: &[u8]) -> Result<bool> {
     }
 }
 
+/// What is configured; no limit at all, as librados has it, would be for ever.
+fn osd_limit(rados: &Rados) -> u64 {
+    let given = rados.conf_get(OSD_OPTION).ok().and_then(|v| v.parse::<f64>().ok()).unwrap_or(0.0);
+    if given >= 1.0 { given as u64 } else { OSD_TIMEOUT }
+}
+
 fn connect(settings: &Settings, cancel: &Cancel) -> Result<Rados> {
     connect_by(settings, cancel, None)
 }
@@ -149,11 +167,11 @@ fn connect_by(settings: &Settings, cancel: &Cancel, key: Option<&str>) -> Result
     let rados = Rados::create(id(settings))?.map_err(|e| failed(e).op("ceph.connect"))?;
     read_conf(&rados, settings)?;
     rados.conf_parse_env().map_err(|e| failed(e).subject("$CEPH_ARGS").op("ceph.connect"))?;
-    let (mon, osd) = (MON_TIMEOUT.to_string(), OSD_TIMEOUT.to_string());
+    let (mon, osd) = (MON_TIMEOUT.to_string(), osd_limit(&rados).to_string());
     for (option, value) in [
         (c"client_mount_timeout", mon.as_str()),
         (c"rados_mon_op_timeout", mon.as_str()),
-        (c"rados_osd_op_timeout", osd.as_str()),
+        (OSD_OPTION, osd.as_str()),
         (c"log_to_stderr", "false"),
         (c"err_to_stderr", "false"),
     ] {

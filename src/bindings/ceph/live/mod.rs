@@ -3,6 +3,7 @@
 mod command;
 mod connect;
 mod osds;
+mod stall;
 
 pub(crate) use command::prefix;
 pub use connect::Cluster;

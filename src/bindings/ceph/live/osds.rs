@@ -41,17 +41,18 @@ impl Live {
         // On a thread of its own, as connecting: Ctrl-C need not wait.
         let (tx, rx) = mpsc::channel();
         let asked = io.clone();
-        std::thread::spawn(move || tx.send(asked.stat(c"rbd_directory")));
+        std::thread::spawn(move || tx.send(asked.ask()));
+        let _waiting = io.ticket();
         let begun = Instant::now();
         loop {
             self.cancel.check()?;
             match rx.recv_timeout(Duration::from_millis(50)) {
                 Err(mpsc::RecvTimeoutError::Timeout) if begun.elapsed() < patience => {}
                 Err(_) | Ok(Err(Errno(libc::ETIMEDOUT))) => {
-                    *osds = Osds::Silent(Instant::now(), patience);
-                    return Err(self.silent(pool, patience));
+                    let waited = begun.elapsed();
+                    *osds = Osds::Silent(Instant::now(), waited);
+                    return Err(self.silent(pool, waited));
                 }
-                // "No such object" is an answer, too.
                 Ok(_) => {
                     *osds = Osds::Answered(Instant::now());
                     return Ok(());
@@ -68,7 +69,7 @@ impl Live {
     fn silent(&self, pool: &str, waited: Duration) -> Error {
         Error::unreachable(format!(
             "the monitors answer, but no OSD did in {} s (user {}, {})",
-            waited.as_secs(),
+            waited.as_secs().max(1),
             self.ceph_user(),
             conf_name(&self.settings)
         ))

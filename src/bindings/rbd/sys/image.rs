@@ -1,13 +1,13 @@
 //! An open image: what it is, who hangs on it, who has it open.
 
 use super::*;
-use crate::bindings::ceph::sys::{IoCtx, grow, text, texts};
+use crate::bindings::ceph::sys::{Call, IoCtx, grow, text, texts};
 use std::sync::Arc;
 
 /// An open `rbd_image_t`: closed when dropped. Keeps its io context.
 pub struct Image {
     pub(super) lib: &'static Lib,
-    pub(super) raw: *mut c_void,
+    raw: *mut c_void,
     io: Arc<IoCtx>,
 }
 
@@ -19,7 +19,7 @@ unsafe impl Sync for Image {}
 impl Drop for Image {
     fn drop(&mut self) {
         // SAFETY: opened by rbd_open*, closed once. What must be on disk was flushed by who wrote it.
-        unsafe { (self.lib.rbd_close)(self.raw) };
+        unsafe { (self.lib.rbd_close)(self.call().raw) };
     }
 }
 
@@ -95,7 +95,7 @@ impl Image {
             let snap = snap.map(cstring).transpose()?;
             let snap = snap.as_ref().map_or(std::ptr::null(), |s| s.as_ptr());
             // SAFETY: a living io context, NUL-terminated names (NULL: no snapshot), a place for the handle.
-            check(unsafe { f(lib)(io.as_ptr(), what.as_ptr(), &mut raw, snap) })
+            check(unsafe { f(lib)(io.call().raw, what.as_ptr(), &mut raw, snap) })
         };
         Ok(open().map(|_| Image { lib, raw, io: io.clone() }))
     }
@@ -118,6 +118,11 @@ impl Image {
         &self.io
     }
 
+    /// The handle for one call of C, which is known to be going on until that has returned.
+    pub(super) fn call(&self) -> Call {
+        Call { raw: self.raw, ticket: self.io.ticket() }
+    }
+
     pub fn stat(&self) -> Result<Stat> {
         let mut info = ImageInfoT {
             size: 0,
@@ -129,7 +134,7 @@ impl Image {
             parent_name: [0; 96],
         };
         // SAFETY: a structure of the size that is passed.
-        check(unsafe { (self.lib.rbd_stat)(self.raw, &mut info, size_of::<ImageInfoT>()) })?;
+        check(unsafe { (self.lib.rbd_stat)(self.call().raw, &mut info, size_of::<ImageInfoT>()) })?;
         Ok(Stat {
             size: info.size,
             object_size: info.obj_size,
@@ -141,7 +146,7 @@ impl Image {
     fn number(&self, f: unsafe extern "C" fn(Img, *mut u64) -> c_int) -> Result<u64> {
         let mut n = 0;
         // SAFETY: an open image and a place for one u64.
-        check(unsafe { f(self.raw, &mut n) })?;
+        check(unsafe { f(self.call().raw, &mut n) })?;
         Ok(n)
     }
 
@@ -153,7 +158,7 @@ impl Image {
     }
     pub fn update_features(&self, features: u64, on: bool) -> Result<()> {
         // SAFETY: an open image.
-        check(unsafe { (self.lib.rbd_update_features)(self.raw, features, on.into()) }).map(drop)
+        check(unsafe { (self.lib.rbd_update_features)(self.call().raw, features, on.into()) }).map(drop)
     }
     pub fn flags(&self) -> Result<u64> {
         self.number(self.lib.rbd_get_flags)
@@ -174,14 +179,14 @@ impl Image {
     pub fn old_format(&self) -> Result<bool> {
         let mut old = 0;
         // SAFETY: an open image and a place for one byte.
-        check(unsafe { (self.lib.rbd_get_old_format)(self.raw, &mut old) })?;
+        check(unsafe { (self.lib.rbd_get_old_format)(self.call().raw, &mut old) })?;
         Ok(old != 0)
     }
 
     pub fn id(&self) -> Result<String> {
         grow(64, |b| {
             // SAFETY: the buffer has the length that is passed; too short is ERANGE.
-            check(unsafe { (self.lib.rbd_get_id)(self.raw, b.as_mut_ptr().cast(), b.len()) }).map(|_| b.len())
+            check(unsafe { (self.lib.rbd_get_id)(self.call().raw, b.as_mut_ptr().cast(), b.len()) }).map(|_| b.len())
         })
         .map(|b| text(&b))
     }
@@ -190,7 +195,7 @@ impl Image {
         grow(128, |b| {
             let mut len = b.len();
             // SAFETY: the buffer has the length that is passed; too short is ERANGE.
-            check(unsafe { (self.lib.rbd_get_name)(self.raw, b.as_mut_ptr().cast(), &mut len) }).map(|_| b.len())
+            check(unsafe { (self.lib.rbd_get_name)(self.call().raw, b.as_mut_ptr().cast(), &mut len) }).map(|_| b.len())
         })
         .map(|b| text(&b))
     }
@@ -198,7 +203,7 @@ impl Image {
     pub fn block_name_prefix(&self) -> Result<String> {
         grow(128, |b| {
             // SAFETY: the buffer has the length that is passed; too short is ERANGE.
-            check(unsafe { (self.lib.rbd_get_block_name_prefix)(self.raw, b.as_mut_ptr().cast(), b.len()) })
+            check(unsafe { (self.lib.rbd_get_block_name_prefix)(self.call().raw, b.as_mut_ptr().cast(), b.len()) })
                 .map(|_| b.len())
         })
         .map(|b| text(&b))
@@ -206,13 +211,13 @@ impl Image {
 
     pub fn data_pool_id(&self) -> i64 {
         // SAFETY: an open image.
-        unsafe { (self.lib.rbd_get_data_pool_id)(self.raw) }
+        unsafe { (self.lib.rbd_get_data_pool_id)(self.call().raw) }
     }
 
     fn time(&self, f: unsafe extern "C" fn(Img, *mut libc::timespec) -> c_int) -> Result<(i64, i32)> {
         let mut t = libc::timespec { tv_sec: 0, tv_nsec: 0 };
         // SAFETY: an open image and a place for one timespec.
-        check(unsafe { f(self.raw, &mut t) })?;
+        check(unsafe { f(self.call().raw, &mut t) })?;
         Ok((t.tv_sec, t.tv_nsec as i32))
     }
 
@@ -229,7 +234,7 @@ impl Image {
         let mut image = LinkedImageSpecT::empty();
         let mut snap = SnapSpecT { id: 0, namespace_type: 0, name: std::ptr::null_mut() };
         // SAFETY: an open image and two structures to fill.
-        match check(unsafe { (self.lib.rbd_get_parent)(self.raw, &mut image, &mut snap) }) {
+        match check(unsafe { (self.lib.rbd_get_parent)(self.call().raw, &mut image, &mut snap) }) {
             Err(Errno(libc::ENOENT)) => return Ok(None),
             rc => rc?,
         };
@@ -246,7 +251,7 @@ impl Image {
     pub fn children(&self) -> Result<Vec<Linked>> {
         let (mut list, n) = grow_list(LinkedImageSpecT::empty, |p, n| {
             // SAFETY: `p` has room for `n` entries; too few is ERANGE.
-            unsafe { (self.lib.rbd_list_children3)(self.raw, p, n) }
+            unsafe { (self.lib.rbd_list_children3)(self.call().raw, p, n) }
         })?;
         let found = list.iter().take(n).map(Linked::from).collect();
         // SAFETY: librbd filled the first `n` entries; they are given back once.
@@ -258,14 +263,14 @@ impl Image {
     pub fn acquire_lock(&self) -> Result<()> {
         const EXCLUSIVE: c_int = 0;
         // SAFETY: an open image.
-        check(unsafe { (self.lib.rbd_lock_acquire)(self.raw, EXCLUSIVE) }).map(drop)
+        check(unsafe { (self.lib.rbd_lock_acquire)(self.call().raw, EXCLUSIVE) }).map(drop)
     }
 
     pub fn watchers(&self) -> Result<Vec<RawWatcher>> {
         let empty = || WatcherT { addr: std::ptr::null_mut(), id: 0, cookie: 0 };
         let (mut list, n) = grow_list(empty, |p, n| {
             // SAFETY: `p` has room for `n` entries; too few is ERANGE.
-            unsafe { (self.lib.rbd_watchers_list)(self.raw, p, n) }
+            unsafe { (self.lib.rbd_watchers_list)(self.call().raw, p, n) }
         })?;
         let found = list
             .iter()
@@ -287,7 +292,7 @@ impl Image {
             // SAFETY: four buffers with their lengths; when one is too short: ERANGE, and the lengths needed.
             let rc = unsafe {
                 (self.lib.rbd_list_lockers)(
-                    self.raw,
+                    self.call().raw,
                     &mut exclusive,
                     tag.as_mut_ptr().cast(),
                     &mut a,
@@ -320,21 +325,21 @@ impl Image {
     pub fn lock_exclusive(&self, cookie: &str) -> Result<()> {
         let cookie = cstring(cookie)?;
         // SAFETY: an open image and a NUL-terminated cookie.
-        check(unsafe { (self.lib.rbd_lock_exclusive)(self.raw, cookie.as_ptr()) }).map(drop)
+        check(unsafe { (self.lib.rbd_lock_exclusive)(self.call().raw, cookie.as_ptr()) }).map(drop)
     }
 
     /// Releases a lock of this client.
     pub fn unlock(&self, cookie: &str) -> Result<()> {
         let cookie = cstring(cookie)?;
         // SAFETY: an open image and a NUL-terminated cookie.
-        check(unsafe { (self.lib.rbd_unlock)(self.raw, cookie.as_ptr()) }).map(drop)
+        check(unsafe { (self.lib.rbd_unlock)(self.call().raw, cookie.as_ptr()) }).map(drop)
     }
 
     /// Takes the lock of another client away, which librbd puts on the blocklist first.
     pub fn break_lock(&self, client: &str, cookie: &str) -> Result<()> {
         let (client, cookie) = (cstring(client)?, cstring(cookie)?);
         // SAFETY: an open image and two NUL-terminated strings.
-        check(unsafe { (self.lib.rbd_break_lock)(self.raw, client.as_ptr(), cookie.as_ptr()) }).map(drop)
+        check(unsafe { (self.lib.rbd_break_lock)(self.call().raw, client.as_ptr(), cookie.as_ptr()) }).map(drop)
     }
 
     pub fn metadata_get(&self, key: &str) -> Result<String> {
@@ -342,7 +347,8 @@ impl Image {
         grow(1024, |b| {
             let mut len = b.len();
             // SAFETY: the buffer has the length that is passed; too short is ERANGE.
-            let rc = unsafe { (self.lib.rbd_metadata_get)(self.raw, key.as_ptr(), b.as_mut_ptr().cast(), &mut len) };
+            let rc =
+                unsafe { (self.lib.rbd_metadata_get)(self.call().raw, key.as_ptr(), b.as_mut_ptr().cast(), &mut len) };
             check(rc).map(|_| b.len())
         })
         .map(|b| text(&b))
@@ -351,13 +357,13 @@ impl Image {
     pub fn metadata_set(&self, key: &str, value: &str) -> Result<()> {
         let (key, value) = (cstring(key)?, cstring(value)?);
         // SAFETY: an open image and two NUL-terminated strings.
-        check(unsafe { (self.lib.rbd_metadata_set)(self.raw, key.as_ptr(), value.as_ptr()) }).map(drop)
+        check(unsafe { (self.lib.rbd_metadata_set)(self.call().raw, key.as_ptr(), value.as_ptr()) }).map(drop)
     }
 
     pub fn metadata_remove(&self, key: &str) -> Result<()> {
         let key = cstring(key)?;
         // SAFETY: an open image and a NUL-terminated key.
-        check(unsafe { (self.lib.rbd_metadata_remove)(self.raw, key.as_ptr()) }).map(drop)
+        check(unsafe { (self.lib.rbd_metadata_remove)(self.call().raw, key.as_ptr()) }).map(drop)
     }
 
     pub fn metadata_list(&self) -> Result<Vec<(String, String)>> {
@@ -368,7 +374,7 @@ impl Image {
             // SAFETY: two buffers with their lengths; 0 is no limit; too short is ERANGE and the lengths needed.
             let rc = unsafe {
                 (self.lib.rbd_metadata_list)(
-                    self.raw,
+                    self.call().raw,
                     c"".as_ptr(),
                     0,
                     keys.as_mut_ptr().cast(),

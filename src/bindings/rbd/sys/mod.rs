@@ -14,7 +14,8 @@ pub use image::{Image, Linked, Locker, RawWatcher, Stat};
 pub use pool::*;
 pub use snap::RawSnap;
 
-use crate::bindings::ceph::sys::{Errno, Result, check, cstring};
+use crate::bindings::ceph::calls::Ticket;
+use crate::bindings::ceph::sys::{Call, Errno, Result, check, cstring};
 use crate::bindings::spec::Progress;
 use crate::c_table;
 use crate::error::Result as ZsResult;
@@ -205,17 +206,23 @@ c_table! { pub Lib: ["librbd.so.1"], "librbd1" {
 /// A progress report on its way through C.
 struct Report<'a> {
     progress: &'a Progress,
+    ticket: Ticket,
     /// Whether the call may be left half done.
     stoppable: bool,
     stop: AtomicBool,
 }
 
-/// Calls a C function with a callback that reports to `p`. With `stoppable` the callback tells librbd to end with
+/// Calls a C function with a handle and a callback that reports to `p`. With `stoppable` the callback tells librbd to end with
 /// ECANCELED once the run is to stop; else the call goes on to its end.
-fn with_progress(p: &Progress, stoppable: bool, f: impl FnOnce(ProgressFn, *mut c_void) -> c_int) -> Result<()> {
-    let report = Report { progress: p, stoppable, stop: AtomicBool::new(false) };
+fn with_progress(
+    call: Call,
+    p: &Progress,
+    stoppable: bool,
+    f: impl FnOnce(*mut c_void, ProgressFn, *mut c_void) -> c_int,
+) -> Result<()> {
+    let report = Report { progress: p, ticket: call.ticket, stoppable, stop: AtomicBool::new(false) };
     let arg = (&raw const report).cast_mut().cast();
-    check(f(on_progress, arg)).map(drop)
+    check(f(call.raw, on_progress, arg)).map(drop)
 }
 
 unsafe extern "C" fn on_progress(done: u64, total: u64, arg: *mut c_void) -> c_int {
@@ -223,7 +230,11 @@ unsafe extern "C" fn on_progress(done: u64, total: u64, arg: *mut c_void) -> c_i
     // its own threads, and Report is Sync.
     let report = unsafe { &*arg.cast::<Report>() };
     // A panic must not unwind into C: it counts as "stop".
-    let go_on = catch_unwind(AssertUnwindSafe(|| report.progress.update(done, total).is_ok())).unwrap_or(false);
+    let go_on = catch_unwind(AssertUnwindSafe(|| {
+        report.ticket.alive();
+        report.progress.update(done, total).is_ok()
+    }))
+    .unwrap_or(false);
     if !go_on {
         report.stop.store(true, Ordering::SeqCst);
     }

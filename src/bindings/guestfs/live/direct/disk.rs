@@ -22,6 +22,11 @@ pub trait Disk: Send + Sync {
 }
 
 fn failed(what: &str, errno: i32) -> Error {
+    if errno == libc::ETIMEDOUT {
+        return Error::timeout(format!("no answer from the OSDs to what was to {what} the disk"))
+            .code(errno)
+            .hint("`ceph health detail` says what is slow or down");
+    }
     let e = std::io::Error::from_raw_os_error(errno);
     Error::from(e).code(errno).hint(format!("could not {what} the disk"))
 }
