@@ -187,6 +187,33 @@ struct Resolver {
     loaded: Mutex<HashMap<String, Shared<Module>>>,
 }
 
+thread_local! {
+    /// The modules that this thread is about to have, each imported by the one before.
+    static LOADING: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A module that imports itself, by whatever way, would be loaded without end.
+struct Loading;
+
+impl Loading {
+    fn begin(name: &str) -> Result<Loading> {
+        LOADING.with_borrow_mut(|all| {
+            if let Some(at) = all.iter().position(|n| n == name) {
+                let way = [&all[at..], &[name.to_string()]].concat().join(" → ");
+                return Err(Error::invalid("the module imports itself").hint(way).usage());
+            }
+            all.push(name.to_string());
+            Ok(Loading)
+        })
+    }
+}
+
+impl Drop for Loading {
+    fn drop(&mut self) {
+        LOADING.with_borrow_mut(|all| all.pop());
+    }
+}
+
 impl ModuleResolver for Resolver {
     fn resolve(
         &self,
@@ -204,6 +231,7 @@ impl ModuleResolver for Resolver {
             return Ok(module.clone());
         }
         let in_module = |e| Box::new(EvalAltResult::ErrorInModule(found.name.clone(), e, pos));
+        let _loading = Loading::begin(&found.name).map_err(|e| throw(e.op("import").subject(path)))?;
         let mut ast = engine.compile_with_scope(&names(), &found.text).map_err(|e| in_module(Box::new(e.into())))?;
         ast.set_source(found.name.clone());
         let module: Shared<Module> = Module::eval_ast_as_new(Scope::new(), &ast, engine).map_err(in_module)?.into();

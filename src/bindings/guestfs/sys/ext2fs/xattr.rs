@@ -64,7 +64,7 @@ impl Ext {
         let mut found = Some(Attributes::new());
         // SAFETY: a callback whose argument outlives the call.
         check(unsafe { (self.t.ext2fs_xattrs_iterate)(h.raw, on_attribute, (&raw mut found).cast()) })?;
-        let mut list = found.ok_or(Code(libc::EIO.into()))?;
+        let mut list = found.ok_or(Code::PANICKED)?;
         list.retain(|(name, _)| name != INLINE_DATA);
         Ok(list)
     }
