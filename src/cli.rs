@@ -81,7 +81,7 @@ struct Cli {
     /// Refuse all changes
     #[arg(long)]
     read_only: bool,
-    /// Limit what the script may take: operations=N,depth=N,string=SIZE,array=N,map=N,time=DURATION
+    /// Limit what the script may take: operations=N,depth=N,string=SIZE,array=N,map=N,memory=SIZE,time=DURATION
     #[arg(long, value_name = "LIMITS")]
     limit: Vec<String>,
     /// Answer yes to all questions

@@ -19,6 +19,8 @@ pub mod cli;
 pub mod config;
 pub mod doctor;
 pub mod error;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod helpers;
 pub mod host;
 pub mod lsp;

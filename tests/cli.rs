@@ -81,6 +81,99 @@ fn a_bug_is_an_error() {
     }
 }
 
+/// A script that asks for too much is told so, and zs ends as it always does: no signal, no abort.
+#[test]
+fn no_script_ends_zs() {
+    for (code, said) in [
+        ("let s = \"x\"; s.pad(10000000000, \"yz\");", "256.0 MiB of memory"),
+        ("let s = \"x\"; s.pad(10000000000, 'y');", "256.0 MiB of memory"),
+        ("let a = []; a.pad(10000000000, 1);", "256.0 MiB of memory"),
+        ("blob(1000000000000)", "limit memory="),
+        ("blob(1000000000000, 7)", "limit memory="),
+        ("let s = \"xxxxxxxx\"; loop { s += s }", "256.0 MiB of memory"),
+        // Not to be caught.
+        ("let s = \"xxxxxxxx\"; loop { try { s += s } catch { } }", "256.0 MiB of memory"),
+        ("let a = [1, 2, 3]; loop { a += a }", "256.0 MiB of memory"),
+        // In one step, and no step is there to look again.
+        ("let s = \"\"; s.pad(100000, \"a\"); let t = s; s.replace(\"a\", t)", "too much memory at once"),
+        ("let f = || 0; for i in 0..3000000 { let g = f; f = || g; }", "1000 levels deep"),
+        ("let f = [|| 0]; loop { try { let g = f; f = [|| g]; } catch { } }", "1000 levels deep"),
+        ("fn f(n) { f(n + 1) } f(0)", "too deep"),
+        ("let f = |g| g.call(g); f.call(f)", "too deep"),
+        ("let s = \"\"; s.pad(300000, \"<a>\"); xml.parse(s)", "more than 1000 elements"),
+        ("let s = \"\"; s.pad(300000, \"[\"); json.parse(s)", "recursion limit"),
+        ("let s = \"a = \"; s.pad(300000, \"[\"); toml.parse(s)", "is no TOML"),
+    ] {
+        let run = zs(&["--limit", "memory=256M", "-e", code]);
+        assert!(
+            run.code == 1 && run.err.contains(said) && run.err.contains("error["),
+            "{code}: {} {}",
+            run.code,
+            run.err
+        );
+    }
+    // With no limit given there is one all the same.
+    let run = zs(&["-e", "blob(1000000000000)"]);
+    assert!(run.code == 1 && run.err.contains("limit memory="), "{}", run.err);
+    // The engine does not look at a map after an assignment to a key of it.
+    let run = zs(&["--limit", "map=1000", "-e", "let m = #{}; for i in 0..100000 { m[`k${i}`] = i; }"]);
+    assert!(run.code == 1 && run.err.contains("limit map="), "{}", run.err);
+    // And what is large and wide, or calls itself, is no mistake.
+    for (code, value) in [
+        ("let a = []; let m = #{}; for i in 0..30000 { a.push(i); m[`k${i}`] = i; } a.len() + m.len()", "60000"),
+        (
+            "let f = |g, n| if n == 0 { 0 } else { g.call(g, n - 1) }; let t = 0; for i in 0..3000 { t += f.call(f, 9); } t",
+            "0",
+        ),
+        (
+            "let s = \"ab\"; s.pad(5, \"xyz\"); let t = \"a\"; t.pad(3, '-'); s + t + blob(2, 65).as_string()",
+            "abxyza--AA",
+        ),
+        ("let a = [1]; a.pad(3, 2); a.pad(1, 9); a.len() + blob(4).len() + blob(-1).len()", "7"),
+    ] {
+        let run = zs(&["-e", code]);
+        assert_eq!((run.code, run.out.trim()), (0, value), "{code}: {}", run.err);
+    }
+}
+
+/// Texts that nest without end are mistakes of their writers, to `zs check` and to those who run them.
+#[test]
+fn no_text_ends_zs() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let n = 50_000;
+    let nested = |open: &str, close: &str| format!("{}1{}", open.repeat(n), close.repeat(n));
+    let texts = [
+        ("arrays", format!("let x = {};", nested("[", "]"))),
+        ("brackets", format!("let x = {};", nested("(", ")"))),
+        ("blocks", nested("{", "}")),
+        ("sum", format!("let x = {}1;", "1+".repeat(n))),
+        ("else", format!("{}{{}}", "if true {} else ".repeat(n))),
+        ("texts", format!("let x = `{}`;", nested("${`", "`}"))),
+        ("closures", format!("let x = {}1;", "|x| ".repeat(n))),
+        ("chain", format!("let x = #{{}}; x{};", ".a".repeat(n))),
+        ("index", format!("let x = []; x{};", "[0]".repeat(n))),
+        ("not", format!("{}true", "!".repeat(n))),
+        ("try", "try {".repeat(n)),
+        ("switch", "switch 1 { 1 =>".repeat(n)),
+        ("zeros", "\0".repeat(n)),
+        ("b", "import \"a\" as a;".into()),
+        ("a", "import \"b\" as b;".into()),
+        ("itself", "import \"itself\" as i;".into()),
+    ];
+    let path = |name: &str| dir.path().join(format!("{name}.rhai"));
+    texts.iter().for_each(|(name, text)| std::fs::write(path(name), text).expect("written"));
+    for (name, _) in &texts {
+        let path = path(name);
+        let path = path.to_str().expect("UTF-8");
+        let run = zs(&[path]);
+        assert!([1, 2].contains(&run.code) && run.err.contains("error["), "{name}: {} {}", run.code, run.err);
+        let imports = ["a", "b", "itself"].contains(name);
+        assert!(!imports || run.err.contains("imports itself"), "{name}: {}", run.err);
+        let check = zs(&["check", path]);
+        assert!(check.code == if imports { 0 } else { 2 }, "{name}: {} {}", check.code, check.err);
+    }
+}
+
 #[test]
 fn json_is_all_there_is_on_stdout() {
     for args in [

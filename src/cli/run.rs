@@ -10,7 +10,7 @@ use crate::host::gate::{Gate, Setup};
 use crate::host::report::{self, Failure};
 use crate::host::rights::Rights;
 use crate::host::scripts::Source;
-use crate::host::{Host, engine, limits, values};
+use crate::host::{Host, engine, limits, memory, values};
 use crate::render::Look;
 use clap::CommandFactory;
 use rhai::{Dynamic, EvalAltResult, FnPtr, Scope};
@@ -121,6 +121,7 @@ fn of_plan(host: &Host, expect_none: bool) -> u8 {
 
 fn run_script(host: &Arc<Host>, source: &Source, is_eval: bool, verbose: bool) -> u8 {
     let engine = engine::build(host);
+    memory::begin(&host.config.limits);
     let ast = match engine::compile(&engine, source) {
         Ok(ast) => ast,
         Err(e) => return fail(host, source, &e, Some(&engine), verbose, true),

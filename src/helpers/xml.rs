@@ -41,6 +41,45 @@ struct Path {
     attribute: Option<String>,
 }
 
+/// Elements inside elements. No domain has more than 20 levels, and what walks a tree takes stack or time for each.
+const DEEPEST: usize = 1000;
+
+/// Before it is parsed, which takes the square of the depth. What is not well-formed may count for anything.
+fn not_too_deep(text: &str) -> Result<()> {
+    let (mut rest, mut depth) = (text, 0_usize);
+    while let Some(at) = rest.find('<') {
+        rest = &rest[at..];
+        let end = [("<!--", "-->"), ("<![CDATA[", "]]>"), ("<?", "?>")].iter().find(|(mark, _)| rest.starts_with(mark));
+        if let Some((mark, end)) = end {
+            rest = rest[mark.len()..].split_once(end).map_or("", |(_, after)| after);
+            continue;
+        }
+        let (mut quote, mut close) = (None, rest.len());
+        for (i, b) in rest.bytes().enumerate() {
+            match (quote, b) {
+                (Some(q), b) if b == q => quote = None,
+                (None, b'"' | b'\'') => quote = Some(b),
+                (None, b'>') => {
+                    close = i;
+                    break;
+                }
+                _ => {}
+            }
+        }
+        let tag = &rest[..close];
+        if tag.starts_with("</") {
+            depth = depth.saturating_sub(1);
+        } else if !tag.ends_with('/') && !tag.starts_with("<!") {
+            depth += 1;
+        }
+        if depth > DEEPEST {
+            return Err(Error::invalid(format!("is XML with more than {DEEPEST} elements inside each other")));
+        }
+        rest = rest.get(close + 1..).unwrap_or("");
+    }
+    Ok(())
+}
+
 fn parse_path(text: &str) -> Result<Path> {
     let bad = |why: &str| {
         Error::invalid(format!("is not an XML path: {why}"))
@@ -73,6 +112,9 @@ fn parse_path(text: &str) -> Result<Path> {
             }
         }
         path.steps.push(Step { name: name.into(), tests });
+    }
+    if path.steps.len() > DEEPEST {
+        return Err(bad("it has too many steps"));
     }
     Ok(path)
 }
@@ -147,6 +189,7 @@ impl Document {
     pub fn parse(text: &str) -> Result<Document> {
         let mut xot = Xot::new();
         let bad = |e: String| Error::invalid(format!("is not well-formed XML: {e}")).op("xml.parse");
+        not_too_deep(text).map_err(|e| e.op("xml.parse"))?;
         let doc = xot.parse(text).map_err(|e| bad(e.to_string()))?;
         let root = xot.document_element(doc).map_err(|e| bad(e.to_string()))?;
         Ok(Document { xot, root })
@@ -325,6 +368,7 @@ impl Document {
         let p = parse_path(path)?;
         let parent = self.make(path, &p)?;
         let bad = |e: String| Error::invalid(format!("is not well-formed XML: {e}")).op("xml.insert");
+        not_too_deep(fragment).map_err(|e| e.op("xml.insert"))?;
         let doc = self.xot.parse(fragment.trim()).map_err(|e| bad(e.to_string()))?;
         let new = self.xot.document_element(doc).map_err(|e| bad(e.to_string()))?;
         self.xot.detach(new).map_err(failed)?;
@@ -398,6 +442,19 @@ mod tests {
         assert!(text.contains("\n    <rng model=\"virtio\"/>\n  </devices>"), "{text}");
         assert_eq!(d.get("title").expect("a path").as_deref(), Some("new"));
         assert!(d.set("devices", "text").is_err());
+    }
+
+    #[test]
+    fn what_is_too_deep_is_refused_before_it_takes_long() {
+        let nested = |n: usize| format!("{}x{}", "<a b='>'>".repeat(n), "</a>".repeat(n));
+        let mut d = Document::parse(&nested(DEEPEST)).expect("XML");
+        for e in [Document::parse(&nested(DEEPEST + 1)).map(drop), d.insert("a", &nested(100_000))] {
+            assert!(e.is_err_and(|e| e.kind == crate::error::Kind::Invalid && e.message.contains("more than 1000")));
+        }
+        assert!(d.set(&vec!["b"; DEEPEST + 1].join("/"), "x").is_err());
+        // Side by side there may be any number.
+        let flat = format!("<a>{}</a>", "<!-- <a> --><b/><c d=\"/\"></c><![CDATA[<a>]]><?p <a> ?>".repeat(2000));
+        assert!(Document::parse(&flat).is_ok());
     }
 
     proptest::proptest! {

@@ -3,7 +3,7 @@
 use super::rights::{Rights, names};
 use super::scripts;
 use super::values::{RhaiResultOf, throw};
-use super::{Host, gate};
+use super::{Host, deep, gate, memory};
 use crate::bindings::{NAMESPACES, ceph, guestfs, rbd, virsh};
 use crate::error::{Error, Result};
 use crate::helpers;
@@ -41,8 +41,10 @@ pub fn names() -> Scope<'static> {
 pub fn build(host: &Arc<Host>) -> Engine {
     let mut engine = bare();
     let handles = handles(host);
+    let limits = host.config.limits.clone();
     #[allow(deprecated)] // "volatile", not deprecated
     engine.on_var(move |name, index, ctx| {
+        deep::look(&ctx, &limits)?;
         // Asked for each use of each variable. The compiler has found the place of most, and those are the script's own.
         if index > 0 {
             return Ok(None);
@@ -52,8 +54,14 @@ pub fn build(host: &Arc<Host>) -> Engine {
     });
     refuse_denied(&mut engine, host.gate.rights());
     host.config.limits.apply(&mut engine);
+    let most = memory::limit(&host.config.limits);
+    memory::guard(&mut engine, most);
     let cancel = host.cancel.clone();
-    engine.on_progress(move |_| cancel.is_set().then(|| Dynamic::from(Error::interrupted())));
+    engine.on_progress(move |_| {
+        deep::step();
+        let stop = if cancel.is_set() { Some(Error::interrupted()) } else { memory::over(most) };
+        stop.map(Dynamic::from)
+    });
     let (out, log) = (host.clone(), host.clone());
     engine.on_print(move |text| if out.events.json { out.events.log("print", text) } else { out.events.out(text) });
     engine.on_debug(move |text, source, pos| {
@@ -179,6 +187,33 @@ struct Resolver {
     loaded: Mutex<HashMap<String, Shared<Module>>>,
 }
 
+thread_local! {
+    /// The modules that this thread is about to have, each imported by the one before.
+    static LOADING: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A module that imports itself, by whatever way, would be loaded without end.
+struct Loading;
+
+impl Loading {
+    fn begin(name: &str) -> Result<Loading> {
+        LOADING.with_borrow_mut(|all| {
+            if let Some(at) = all.iter().position(|n| n == name) {
+                let way = [&all[at..], &[name.to_string()]].concat().join(" → ");
+                return Err(Error::invalid("the module imports itself").hint(way).usage());
+            }
+            all.push(name.to_string());
+            Ok(Loading)
+        })
+    }
+}
+
+impl Drop for Loading {
+    fn drop(&mut self) {
+        LOADING.with_borrow_mut(|all| all.pop());
+    }
+}
+
 impl ModuleResolver for Resolver {
     fn resolve(
         &self,
@@ -196,6 +231,7 @@ impl ModuleResolver for Resolver {
             return Ok(module.clone());
         }
         let in_module = |e| Box::new(EvalAltResult::ErrorInModule(found.name.clone(), e, pos));
+        let _loading = Loading::begin(&found.name).map_err(|e| throw(e.op("import").subject(path)))?;
         let mut ast = engine.compile_with_scope(&names(), &found.text).map_err(|e| in_module(Box::new(e.into())))?;
         ast.set_source(found.name.clone());
         let module: Shared<Module> = Module::eval_ast_as_new(Scope::new(), &ast, engine).map_err(in_module)?.into();

@@ -21,12 +21,15 @@ pub struct Limits {
     pub array: usize,
     /// Properties of a map.
     pub map: usize,
+    /// Bytes that the run takes, in all; `None`: as much as is sensible on this machine.
+    #[serde(deserialize_with = "memory")]
+    pub memory: Option<usize>,
     /// Of the whole run.
     #[serde(deserialize_with = "time")]
     pub time: Option<Duration>,
 }
 
-const NAMES: [&str; 6] = ["operations", "depth", "string", "array", "map", "time"];
+const NAMES: [&str; 7] = ["operations", "depth", "string", "array", "map", "memory", "time"];
 
 fn number_or_text<'de, D: serde::Deserializer<'de>>(d: D) -> std::result::Result<String, D::Error> {
     #[derive(Deserialize)]
@@ -45,6 +48,10 @@ fn size<'de, D: serde::Deserializer<'de>>(d: D) -> std::result::Result<usize, D:
     bytes(&number_or_text(d)?).map_err(|e| serde::de::Error::custom(e.message))
 }
 
+fn memory<'de, D: serde::Deserializer<'de>>(d: D) -> std::result::Result<Option<usize>, D::Error> {
+    size(d).map(Some)
+}
+
 fn time<'de, D: serde::Deserializer<'de>>(d: D) -> std::result::Result<Option<Duration>, D::Error> {
     let text = number_or_text(d)?;
     parse_duration(&text).map(Some).map_err(|e| serde::de::Error::custom(e.message))
@@ -55,7 +62,7 @@ fn bytes(text: &str) -> Result<usize> {
 }
 
 impl Limits {
-    /// Takes `operations=N,depth=N,string=SIZE,array=N,map=N,time=DURATION`, as many of them as there are.
+    /// Takes `operations=N,depth=N,string=SIZE,array=N,map=N,memory=SIZE,time=DURATION`, as many of them as there are.
     pub fn read(&mut self, text: &str) -> Result<()> {
         for part in text.split(',').map(str::trim).filter(|p| !p.is_empty()) {
             self.set(part).map_err(|e| {
@@ -63,7 +70,7 @@ impl Limits {
                 if e.hint.is_some() {
                     e
                 } else {
-                    e.hint("--limit operations=1000000,depth=64,string=1M,array=10000,map=1000,time=5m")
+                    e.hint("--limit operations=1000000,depth=64,string=1M,array=10000,map=1000,memory=256M,time=5m")
                 }
             })?;
         }
@@ -80,6 +87,7 @@ impl Limits {
             "string" => self.string = bytes(value)?,
             "array" => self.array = small()?,
             "map" => self.map = small()?,
+            "memory" => self.memory = Some(bytes(value)?),
             "time" => self.time = Some(parse_duration(value)?),
             _ => {
                 let e = Error::invalid("there is no such limit");
@@ -104,6 +112,11 @@ impl Limits {
     }
 }
 
+/// How to give a limit.
+pub fn hint(name: &str) -> String {
+    format!("its limit is that of [limits] {name} or --limit {name}=…")
+}
+
 /// The error of a run that took longer than its limit.
 pub fn too_long(limit: Duration) -> Error {
     let seconds = limit.as_secs_f64();
@@ -122,7 +135,7 @@ pub fn of_engine(e: &EvalAltResult) -> Option<Error> {
         }
         _ => return None,
     };
-    Some(Error::new(Kind::Failed, what).hint(format!("its limit is that of [limits] {name} or --limit {name}=…")))
+    Some(Error::new(Kind::Failed, what).hint(hint(name)))
 }
 
 #[cfg(test)]
@@ -133,9 +146,9 @@ mod tests {
     fn limits_are_read_and_mistakes_told() {
         let mut l = Limits::default();
         l.read("operations=10, depth=5,string=1K").expect("limits");
-        l.read("time=5m,array=7,map=3").expect("limits");
-        let wanted =
-            Limits { operations: 10, depth: 5, string: 1024, array: 7, map: 3, time: Some(Duration::from_secs(300)) };
+        l.read("time=5m,array=7,map=3,memory=1M").expect("limits");
+        let time = Some(Duration::from_secs(300));
+        let wanted = Limits { operations: 10, depth: 5, string: 1024, array: 7, map: 3, memory: Some(1 << 20), time };
         assert_eq!(l, wanted);
         for (bad, said) in [
             ("operation=1", "did you mean `operations`?"),

@@ -1,5 +1,6 @@
 //! What runs scripts: the engine, the gate, the journal, errors and events.
 
+pub mod deep;
 pub mod engine;
 pub mod events;
 pub mod fault;
@@ -7,6 +8,7 @@ pub mod gate;
 pub mod history;
 pub mod journal;
 pub mod limits;
+pub mod memory;
 pub mod op;
 pub mod parallel;
 pub mod recover;
@@ -15,6 +17,7 @@ pub mod report;
 pub mod revert;
 pub mod rights;
 pub mod scripts;
+mod sys;
 pub mod testing;
 pub mod undo;
 pub mod values;

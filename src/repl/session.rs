@@ -15,7 +15,7 @@ use crate::host::op::Op;
 use crate::host::report::{self, Failure};
 use crate::host::scripts::Source;
 use crate::host::values::throw;
-use crate::host::{Host, scripts};
+use crate::host::{Host, memory, scripts};
 use rhai::{AST, Dynamic, Engine, EvalAltResult, FnPtr, Position, Scope, Stmt};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -295,6 +295,7 @@ impl Session {
         ast: &AST,
         f: impl FnOnce() -> Result<Dynamic, Box<EvalAltResult>>,
     ) -> Result<(Dynamic, Vec<Open>), Box<EvalAltResult>> {
+        memory::begin(&self.host.config.limits);
         transaction(&self.host, &|f| call_later(&self.engine, ast, f), f)
     }
 

@@ -1,7 +1,8 @@
 //! Guests by one of two engines: libext2fs in this process where that is safe, the appliance of libguestfs otherwise.
 
 mod appliance;
-mod direct;
+#[doc(hidden)]
+pub mod direct;
 mod disks;
 mod drive;
 mod engine;

@@ -9,6 +9,7 @@ mod table;
 
 use crate::error::{Error, Kind, Result};
 use std::ffi::{CStr, CString, c_int, c_void};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use table::*;
@@ -32,6 +33,17 @@ struct Told {
 
 const CONSOLE_KEPT: usize = 16 * 1024;
 
+impl Told {
+    fn hear(&self, text: &[u8]) {
+        let mut console = self.console.lock().unwrap_or_else(PoisonError::into_inner);
+        console.extend_from_slice(text);
+        if console.len() > 2 * CONSOLE_KEPT {
+            let old = console.len() - CONSOLE_KEPT;
+            console.drain(..old);
+        }
+    }
+}
+
 /// SAFETY: the library hands back `opaque`, a `Told` that outlives the handle, and buffers valid during the call.
 unsafe extern "C" fn on_event(
     _: G,
@@ -46,21 +58,19 @@ unsafe extern "C" fn on_event(
 ) {
     // SAFETY: see above.
     let told = unsafe { &*opaque.cast::<Told>() };
-    if event == EVENT_APPLIANCE && !buf.is_null() {
-        // SAFETY: see above.
-        let text = unsafe { std::slice::from_raw_parts(buf.cast::<u8>(), len) };
-        let mut console = told.console.lock().unwrap_or_else(PoisonError::into_inner);
-        console.extend_from_slice(text);
-        if console.len() > 2 * CONSOLE_KEPT {
-            let old = console.len() - CONSOLE_KEPT;
-            console.drain(..old);
+    // A panic must not unwind into C: what was told is then lost.
+    let _ = catch_unwind(AssertUnwindSafe(|| {
+        if event == EVENT_APPLIANCE && !buf.is_null() {
+            // SAFETY: see above.
+            let text = unsafe { std::slice::from_raw_parts(buf.cast::<u8>(), len) };
+            told.hear(text);
+        } else if event == EVENT_PROGRESS && !array.is_null() && array_len >= 4 {
+            // SAFETY: see above.
+            let numbers = unsafe { std::slice::from_raw_parts(array, array_len) };
+            told.total.store(numbers[3], Ordering::Relaxed);
+            told.position.store(numbers[2], Ordering::Relaxed);
         }
-    } else if event == EVENT_PROGRESS && !array.is_null() && array_len >= 4 {
-        // SAFETY: see above.
-        let numbers = unsafe { std::slice::from_raw_parts(array, array_len) };
-        told.total.store(numbers[3], Ordering::Relaxed);
-        told.position.store(numbers[2], Ordering::Relaxed);
-    }
+    }));
 }
 
 /// An open handle: one appliance. Dropping it stops the appliance.

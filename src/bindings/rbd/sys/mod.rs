@@ -297,3 +297,17 @@ fn grow_list<T>(empty: impl Fn() -> T, mut f: impl FnMut(*mut T, &mut usize) -> 
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_stops_the_call_and_does_not_cross_c() {
+        let p = Progress::new(crate::bindings::spec::Cancel::default(), |done, _| assert!(done < 2, "as meant"));
+        // SAFETY: as librbd calls it.
+        let run = |done| with_progress(&p, true, |call, arg| unsafe { call(done, 3, arg) });
+        assert!(run(1).is_ok());
+        assert_eq!(run(2).expect_err("a panic").0, libc::ECANCELED);
+    }
+}

@@ -9,6 +9,8 @@ mod edit;
 mod fat;
 mod features;
 mod files;
+#[doc(hidden)]
+pub mod hostile;
 mod journal;
 mod overlay;
 mod parts;

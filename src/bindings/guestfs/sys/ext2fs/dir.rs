@@ -18,7 +18,8 @@ enum Answer {
     Becomes(u32, u8),
 }
 
-struct Walk<'a>(&'a mut dyn FnMut(&[u8], u32) -> Answer);
+/// What is called, and whether that panicked.
+struct Walk<'a>(&'a mut dyn FnMut(&[u8], u32) -> Answer, bool);
 
 /// SAFETY: called by the library with an entry inside its buffer, whose name has the length that it says.
 unsafe extern "C" fn on_entry(
@@ -47,19 +48,23 @@ unsafe extern "C" fn on_entry(
                 }
                 CHANGED | ABORT
             }
-            Err(_) => ABORT,
+            Err(_) => {
+                walk.1 = true;
+                ABORT
+            }
         }
     }
 }
 
 impl Ext {
     fn iterate(&self, dir: u32, f: &mut dyn FnMut(&[u8], u32) -> Answer) -> Result<()> {
-        let mut walk = Walk(f);
+        let mut walk = Walk(f, false);
         // SAFETY: a callback whose argument outlives the call; NULL lets the library take a buffer.
         check(unsafe {
             let data = (&raw mut walk).cast();
             (self.t.ext2fs_dir_iterate2)(self.fs, dir, 0, std::ptr::null_mut(), on_entry, data)
-        })
+        })?;
+        if walk.1 { Err(Code::PANICKED) } else { Ok(()) }
     }
 
     /// All but `.` and `..`.

@@ -162,12 +162,13 @@ impl Ext {
     /// Calls `f` with each block that a file has on the disk, those with its structure too.
     pub fn each_block(&self, ino: u32, f: &mut dyn FnMut(u64)) -> Result<()> {
         const READ_ONLY: c_int = 8;
-        let mut each = Each(f);
+        let mut each = Each(f, false);
         // SAFETY: a callback whose argument outlives the call.
         check(unsafe {
             let (buf, data) = (std::ptr::null_mut(), (&raw mut each).cast());
             (self.t.ext2fs_block_iterate3)(self.fs, ino, READ_ONLY, buf, on_block, data)
-        })
+        })?;
+        if each.1 { Err(Code::PANICKED) } else { Ok(()) }
     }
 
     /// Calls `f` with each inode of the table that is in use.
@@ -195,7 +196,8 @@ impl Ext {
     }
 }
 
-struct Each<'a>(&'a mut dyn FnMut(u64));
+/// What is called, and whether that panicked.
+struct Each<'a>(&'a mut dyn FnMut(u64), bool);
 
 /// SAFETY: called by the library with a number of a block; `data` is the `Each` of `each_block`.
 unsafe extern "C" fn on_block(_: Fs, block: *mut u64, _: i64, _: u64, _: c_int, data: *mut c_void) -> c_int {
@@ -203,7 +205,8 @@ unsafe extern "C" fn on_block(_: Fs, block: *mut u64, _: i64, _: u64, _: c_int, 
     let (each, block) = unsafe { (&mut *data.cast::<Each<'_>>(), *block) };
     let called = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| (each.0)(block)));
     const ABORT: c_int = 2;
-    if called.is_ok() { 0 } else { ABORT }
+    each.1 |= called.is_err();
+    if each.1 { ABORT } else { 0 }
 }
 
 trait Runs {
@@ -222,5 +225,28 @@ impl Runs for [u8] {
             rest = left;
             Some(run)
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_ends_the_walk_and_does_not_cross_c() {
+        let mut seen = Vec::new();
+        let mut f = |b: u64| {
+            seen.push(b);
+            assert!(b < 2, "as meant");
+        };
+        let mut each = Each(&mut f, false);
+        let mut call = |mut block: u64| {
+            let data = (&raw mut each).cast();
+            // SAFETY: as the library calls it.
+            unsafe { on_block(std::ptr::null_mut(), &mut block, 0, 0, 0, data) }
+        };
+        assert_eq!([call(1), call(2)], [0, 2]);
+        assert!(each.1);
+        assert_eq!(seen, [1, 2]);
     }
 }

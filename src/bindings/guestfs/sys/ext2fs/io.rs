@@ -50,7 +50,8 @@ pub static MANAGER: Manager = Manager {
 
 /// SAFETY: called by the library with a place for one pointer.
 unsafe extern "C" fn open(_: *const c_char, _: c_int, ret: *mut *mut Channel) -> Err {
-    let Some(bytes) = NEXT.take() else { return libc::ENODEV.into() };
+    // A panic must not unwind into C.
+    let Ok(Some(bytes)) = catch_unwind(|| NEXT.take()) else { return libc::ENODEV.into() };
     let channel = Channel {
         magic: MAGIC_CHANNEL,
         manager: &raw const MANAGER,
@@ -78,10 +79,11 @@ unsafe extern "C" fn close(channel: *mut Channel) -> Err {
         if (*channel).refcount > 0 {
             return 0;
         }
-        drop(Box::from_raw((*channel).private_data.cast::<Box<dyn Bytes>>()));
+        let bytes = Box::from_raw((*channel).private_data.cast::<Box<dyn Bytes>>());
         drop(Box::from_raw(channel));
+        // A panic must not unwind into C.
+        catch_unwind(AssertUnwindSafe(|| drop(bytes))).map_or(libc::EIO.into(), |()| 0)
     }
-    0
 }
 
 /// SAFETY: a channel of `open`.

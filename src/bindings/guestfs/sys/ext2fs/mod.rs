@@ -31,6 +31,8 @@ impl Code {
     const FILE_NOT_FOUND: Code = Code(2_133_571_404);
     const NO_INODE: Code = Code(2_133_571_401);
     const NO_BLOCK: Code = Code(2_133_571_400);
+    /// A callback panicked: the library was told to end its walk.
+    const PANICKED: Code = Code(libc::EIO as i64);
     const NO_ATTRIBUTE: Code = Code(2_133_571_490);
 
     pub fn is_full(self) -> bool {

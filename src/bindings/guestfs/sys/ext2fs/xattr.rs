@@ -2,6 +2,7 @@
 
 use super::*;
 use std::ffi::{c_char, c_void};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Name and value, in the order of the disk.
 pub type Attributes = Vec<(String, Vec<u8>)>;
@@ -21,15 +22,26 @@ impl Drop for Handle {
     }
 }
 
-/// SAFETY: called by the library with a name and a value; `data` is the list of `attributes`.
+/// What a walk has found; `None` once that failed.
+type Found = Option<Attributes>;
+
+/// SAFETY: called by the library with a name and a value; `data` is the `Found` of `attributes`.
 unsafe extern "C" fn on_attribute(name: *mut c_char, value: *mut c_char, len: usize, data: *mut c_void) -> c_int {
     // SAFETY: see above. An empty value may be NULL.
-    unsafe {
-        let list = &mut *data.cast::<Attributes>();
+    let (found, name, value) = unsafe {
         let value = if len == 0 { &[] } else { std::slice::from_raw_parts(value.cast::<u8>(), len) };
-        list.push((CStr::from_ptr(name).to_string_lossy().into_owned(), value.to_vec()));
+        (&mut *data.cast::<Found>(), CStr::from_ptr(name), value)
+    };
+    // A panic must not unwind into C: it ends the walk.
+    const ABORT: c_int = 2;
+    let keep = || found.as_mut()?.push((name.to_string_lossy().into_owned(), value.to_vec())).into();
+    match catch_unwind(AssertUnwindSafe(keep)) {
+        Ok(Some(())) => 0,
+        _ => {
+            *found = None;
+            ABORT
+        }
     }
-    0
 }
 
 impl Ext {
@@ -49,9 +61,10 @@ impl Ext {
 
     pub fn attributes(&self, ino: u32) -> Result<Attributes> {
         let h = self.open_attributes(ino)?;
-        let mut list = Attributes::new();
+        let mut found = Some(Attributes::new());
         // SAFETY: a callback whose argument outlives the call.
-        check(unsafe { (self.t.ext2fs_xattrs_iterate)(h.raw, on_attribute, (&raw mut list).cast()) })?;
+        check(unsafe { (self.t.ext2fs_xattrs_iterate)(h.raw, on_attribute, (&raw mut found).cast()) })?;
+        let mut list = found.ok_or(Code::PANICKED)?;
         list.retain(|(name, _)| name != INLINE_DATA);
         Ok(list)
     }

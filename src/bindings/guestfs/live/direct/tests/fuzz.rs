@@ -8,21 +8,7 @@ use std::time::{Duration, Instant};
 /// Walks all that can be reached and tries some edits; whatever comes of it.
 fn exercise(image: &Image) {
     let Ok(mut d) = image.try_open(true) else { return };
-    let mut todo = vec![("/".to_string(), 0)];
-    let mut seen = 0;
-    while let Some((dir, depth)) = todo.pop() {
-        for name in d.ls(&dir).unwrap_or_default().into_iter().take(200) {
-            let path = format!("{}/{name}", dir.trim_end_matches('/'));
-            seen += 1;
-            match d.stat(&path) {
-                Ok(Some(s)) if s.kind == "directory" && depth < 5 && seen < 1000 => todo.push((path, depth + 1)),
-                Ok(Some(s)) if s.kind == "file" => drop(d.read(&path)),
-                _ => {}
-            }
-        }
-    }
-    let _ = d.inspect();
-    let _ = d.fsck();
+    hostile::walk(&mut d);
     let s = String::from;
     for e in [
         write("/etc/hostname", b"new\n"),
