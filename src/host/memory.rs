@@ -13,8 +13,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// Where none is given, or a quarter of this machine's where that is less.
 const MOST: usize = 1 << 30;
 
-/// What was there before the script or the line of a session began.
-static BEFORE: AtomicUsize = AtomicUsize::new(0);
+/// What the process may hold, with what was there before the script or the line of a session began.
+static MAY_HOLD: AtomicUsize = AtomicUsize::new(usize::MAX);
 
 /// Bytes; `usize::MAX` is none.
 pub fn limit(limits: &Limits) -> usize {
@@ -33,16 +33,15 @@ fn machine() -> Option<usize> {
 
 /// From here on a script or a line of a session takes its memory.
 pub fn begin(limits: &Limits) {
-    let before = in_use();
-    BEFORE.store(before, Ordering::Relaxed);
+    let (before, limit) = (in_use(), limit(limits));
+    MAY_HOLD.store(before.saturating_add(limit), Ordering::Relaxed);
     // Between two steps a script at its limit can ask for twice as much again, as `s += s` does.
-    set_end(before.saturating_add(limit(limits).saturating_mul(3)));
+    set_end(before.saturating_add(limit.saturating_mul(3)));
 }
 
 /// For each step of the interpreter.
 pub fn over(limit: usize) -> Option<Error> {
-    let taken = in_use().saturating_sub(BEFORE.load(Ordering::Relaxed));
-    (taken > limit).then(|| too_much(limit))
+    (in_use() > MAY_HOLD.load(Ordering::Relaxed)).then(|| too_much(limit))
 }
 
 fn too_much(limit: usize) -> Error {
