@@ -10,7 +10,7 @@ use crate::host::values::{RhaiResultOf, throw};
 use rhai::{Array, Blob, Dynamic, Engine, ImmutableString, NativeCallContext};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Where none is given, or a quarter of this machine's where that is less.
+/// Where none is given, or a quarter of what there is where that is less.
 const MOST: usize = 1 << 30;
 
 /// What the process may hold, with what was there before the script or the line of a session began.
@@ -25,10 +25,17 @@ pub fn limit(limits: &Limits) -> usize {
     }
 }
 
+/// What there is of it: all of the machine's, or what a container or a unit of systemd leaves us.
 fn machine() -> Option<usize> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;
     let line = text.lines().find_map(|l| l.strip_prefix("MemTotal:"))?;
-    line.trim().trim_end_matches("kB").trim().parse::<usize>().ok()?.checked_mul(1024)
+    let all = line.trim().trim_end_matches("kB").trim().parse::<usize>().ok()?.checked_mul(1024)?;
+    let group = std::fs::read_to_string("/proc/self/cgroup").ok().and_then(|text| {
+        let group = text.lines().find_map(|l| l.strip_prefix("0::"))?.to_string();
+        // "max" where nobody has set one.
+        std::fs::read_to_string(format!("/sys/fs/cgroup{group}/memory.max")).ok()?.trim().parse::<usize>().ok()
+    });
+    Some(group.map_or(all, |g| g.min(all)))
 }
 
 /// From here on a script or a line of a session takes its memory.
