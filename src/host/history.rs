@@ -5,6 +5,7 @@ use super::op::Op;
 use super::undo::Undo;
 use crate::error::{Error, Result};
 use serde::Serialize;
+use std::collections::HashMap;
 use std::path::Path;
 
 /// What became of one operation.
@@ -240,27 +241,31 @@ pub fn all(state: &Path) -> Result<(Vec<Run>, Vec<Error>)> {
     Ok((runs, bad))
 }
 
-/// An undo that was undone itself has undone nothing. Newest first, each is known before what it undoes.
+/// An undo that was undone itself has undone nothing. By what the runs say of each other and not by their times: the clock
+/// may have been set back in between.
 fn name_undone(runs: &mut [Run]) {
-    for n in 0..runs.len() {
-        let (undoer, older) = match runs[n..].split_first_mut() {
-            Some((r, rest)) if r.is_ok => (r, rest),
-            _ => continue,
-        };
-        let Some(target) = &undoer.undoes else { continue };
-        let Some(run) = older.iter_mut().find(|r| &r.run == target) else { continue };
-        if run.undone_by.is_some() || run.brought_back_by.is_some() {
-            continue;
-        }
-        match &undoer.undone_by {
+    let place: HashMap<String, usize> = runs.iter().enumerate().map(|(n, r)| (r.run.clone(), n)).collect();
+    let target = |runs: &[Run], n: usize| runs[n].undoes.as_ref().and_then(|t| place.get(t)).copied();
+    let depth =
+        |runs: &[Run], n: usize| std::iter::successors(target(runs, n), |n| target(runs, *n)).take(runs.len()).count();
+    let mut undoers: Vec<(usize, usize)> =
+        (0..runs.len()).filter(|n| runs[*n].is_ok).map(|n| (depth(runs, n), n)).filter(|(d, _)| *d > 0).collect();
+    // The undo of an undo is known before that.
+    undoers.sort_by_key(|(depth, n)| (std::cmp::Reverse(*depth), *n));
+    for (_, n) in undoers {
+        let Some(undone) = target(runs, n).filter(|t| runs[*t].undone_by.is_none()) else { continue };
+        let (name, again) = (runs[n].run.clone(), runs[n].undone_by.clone());
+        let run = &mut runs[undone];
+        match again {
             None => {
-                run.outcome = format!("undone by {}", undoer.run);
-                run.undone_by = Some(undoer.run.clone());
+                run.outcome = format!("undone by {name}");
+                (run.undone_by, run.brought_back_by) = (Some(name), None);
             }
-            Some(by) => {
+            Some(by) if run.brought_back_by.is_none() => {
                 run.outcome = format!("brought back by {by}");
-                run.brought_back_by = Some(by.clone());
+                run.brought_back_by = Some(by);
             }
+            Some(_) => {}
         }
     }
 }
@@ -365,5 +370,29 @@ mod tests {
         assert_eq!((outcome("aa").as_str(), outcome("bb").as_str()), ("brought back by cc", "undone by cc"));
         run(state, "dd", "2026-01-04T00:00:00Z", Some("aa"), &[r#"{"line":"end","ok":false,"ms":9}"#]);
         assert_eq!(outcome("aa"), "brought back by cc", "that one has failed");
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_hides_no_undo() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let state = dir.path();
+        let outcome = |id: &str| find(state, id).expect("it").outcome;
+        run(state, "aa", "2026-01-04T00:00:00Z", None, &[INTENT, DONE, COMMIT, END]);
+        run(state, "bb", "2026-01-03T00:00:00Z", Some("aa"), &[INTENT, DONE, COMMIT, END]);
+        assert_eq!(outcome("aa"), "undone by bb");
+        run(state, "cc", "2026-01-02T00:00:00Z", Some("bb"), &[INTENT, DONE, COMMIT, END]);
+        assert_eq!((outcome("aa").as_str(), outcome("bb").as_str()), ("brought back by cc", "undone by cc"));
+        run(state, "dd", "2026-01-01T00:00:00Z", Some("aa"), &[INTENT, DONE, COMMIT, END]);
+        assert_eq!(outcome("aa"), "undone by dd");
+    }
+
+    #[test]
+    fn operations_stand_in_the_order_of_their_numbers() {
+        let intent = |seq: u64, time: &str| {
+            line(&INTENT.replace("\"seq\":1", &format!("\"seq\":{seq}")).replace("2026-01-01", time))
+        };
+        let lines = [intent(1, "2026-01-03"), intent(2, "2026-01-02"), intent(3, "2026-01-04")];
+        assert!(operations(&lines).iter().map(|o| o.seq).eq([1, 2, 3]));
+        assert!(journal::open_operations(&lines).iter().map(|o| o.seq).eq([3, 2, 1]));
     }
 }

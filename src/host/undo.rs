@@ -21,6 +21,7 @@ use crate::bindings::{World, guestfs};
 use crate::error::{Error, Kind, Result};
 use crate::helpers::files;
 use command::there;
+pub use images::finish_snap_removal;
 use images::{is_image, remove_image, remove_snaps, roll_back, wait_for_watchers};
 use serde::{Deserialize, Serialize};
 use start::start_again;

@@ -1,6 +1,6 @@
 //! kill -9 within every shipped script that changes something, signals, readers that go away: nothing is left.
 
-use crate::site::{POOL, Site, site, wait, zs};
+use crate::site::{After, POOL, Site, site, wait, zs};
 use std::io::Read;
 
 const VM: &str = "z-kill-1";
@@ -8,7 +8,7 @@ const NET: [&str; 4] = ["--ip", "192.168.6.98/24", "--gateway", "192.168.6.200"]
 
 fn clear(site: &Site) {
     site.try_sh(&format!(
-        "set +e; for d in {VM} z-kill-2 z-kill-t z-kill-s; do virsh destroy $d; virsh undefine --nvram $d; done
+        "set +e; for d in {VM} z-kill-2 z-kill-t z-kill-s z-kill-i; do virsh destroy $d; virsh undefine --nvram $d; done
          for n in 1 2; do for i in $(rbd ls {POOL} | grep z-kill); do rbd snap purge --no-progress {POOL}/$i; rbd rm --no-progress {POOL}/$i; done; done
          for i in $(rbd trash ls --all {POOL} | awk '/z-kill/ {{print $1}}'); do rbd trash rm --no-progress --force {POOL}/$i; done
          for n in 1 2; do for i in $(rbd ls {POOL} | grep z-kill); do rbd snap purge --no-progress {POOL}/$i; rbd rm --no-progress {POOL}/$i; done; done
@@ -24,7 +24,8 @@ fn world(site: &Site) -> String {
     let more = format!(
         "for i in $(rbd ls {POOL} | grep z-kill); do rbd info {POOL}/$i | grep -Ev '_timestamp|snapshot_count'; rbd snap ls --all {POOL}/$i | awk 'NR > 1 && $2 !~ /^zs(-backup|$)/'; done
          for d in $(virsh -q list --all --name | grep z-kill); do virsh dumpxml --inactive $d | sha256sum; done
-         ls -A $LAB_DIR/cache/z-kill-bk/* 2>/dev/null || true"
+         ls -A $LAB_DIR/cache/z-kill-bk/* 2>/dev/null || true
+         ceph --id admin auth ls --format json 2>/dev/null | jq -c '.auth_dump[] | [.entity, .caps]'"
     );
     site.state() + &site.sh(&more)
 }
@@ -89,7 +90,106 @@ fn every_script_that_changes_something() {
     killed(&site, &["restore.rhai", VM, "--from", &to], &here);
     killed(&site, &["restore.rhai", VM, "--from", &to, "--as", "z-kill-2"], &here);
     killed(&site, &["destroy.rhai", VM], &here);
+    let import = ["--", "--noautoconsole", "--network", "user", "--import", "--memory", "64"];
+    let install = [&["-y", "install.rhai", "z-kill-i", "--size", "8M"], &import[..]].concat();
+    let nothing = here();
+    // Before virt-install: what that has begun, zs cannot know.
+    for fault in ["gap:1", "gap:2"] {
+        let run = site.zs_with(&install, &[("ZS_FAULT", fault)]);
+        assert_eq!(run.code, 128 + 9, "{}{}", run.out, run.err);
+        site.zs(&["recover"]).ok();
+        assert_eq!(here(), nothing, "{fault}");
+    }
+    // One: each that is removed is final, and so is the first of two before the second.
+    site.sh(&format!("rbd create --size 8M {POOL}/z-kill-o1"));
+    killed(&site, &["orphans.rhai", "--remove", "--older-than", "0d"], &here);
     site.sh("ceph config rm osd osd_client_watch_timeout");
+    clear(&site);
+    assert_eq!(site.state(), before);
+    site.settled();
+}
+
+/// Numbers that a seed makes again.
+struct Random(u64);
+
+impl Random {
+    fn new() -> Random {
+        let now = std::time::UNIX_EPOCH.elapsed().map_or(1, |t| t.as_nanos() as u64);
+        let seed = std::env::var("ZS_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or(now);
+        println!("ZS_SEED={seed}");
+        Random(seed | 1)
+    }
+
+    /// From 0 to 1.
+    fn next(&mut self) -> f64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 11) as f64 / (1u64 << 53) as f64
+    }
+}
+
+/// Not between operations but anywhere: within a copy, an edit, a line of the journal.
+#[test]
+fn at_any_moment() {
+    let Some(site) = site() else { return };
+    let mut random = Random::new();
+    let rounds = if std::env::var_os("ZS_LAB_ALL").is_some() { 12 } else { 1 };
+    clear(&site);
+    let before = site.state();
+    site.sh("lab/template-small z-kill-s 2>&1; ceph config set osd osd_client_watch_timeout 12");
+    let _short = After(&site, "ceph config rm osd osd_client_watch_timeout");
+    let path = |name: &str| site.dir.join("cache").join(name).display().to_string();
+    let (raw, to) = (path("z-kill-s.raw"), path("z-kill-bk"));
+    let clone = [&["clone.rhai", VM, "--from", "z-kill-s", "--disk-size", "80M"], &NET[..]].concat();
+    let template = [&["template.rhai", "z-kill-t", "--image", &raw], &NET[..]].concat();
+    site.zs(&clone).ok();
+    site.zs(&["backup.rhai", VM, "--to", &to]).ok();
+    site.zs(&[&["clone.rhai", "z-kill-2", "--from", "z-kill-s"], &NET[..]].concat()).ok();
+    site.destroy("z-kill-2");
+    let second = [&["clone.rhai", "z-kill-2", "--from", "z-kill-s", "--disk-size", "80M"], &NET[..]].concat();
+    let runs: [(&[&str], &[&str]); 6] = [
+        (&template, &["destroy.rhai", "z-kill-t", "--purge", "--force"]),
+        (&second, &["destroy.rhai", "z-kill-2", "--purge", "--force"]),
+        (&["backup.rhai", VM, "--to", &to], &[]),
+        (&["restore.rhai", VM, "--from", &to, "--as", "z-kill-2"], &["destroy.rhai", "z-kill-2", "--purge", "--force"]),
+        (&["restore.rhai", VM, "--from", &to], &[]),
+        (&["destroy.rhai", VM], &["undo", "last"]),
+    ];
+    for (args, put_back) in runs {
+        let args = [&["-y"], args].concat();
+        let put_back = || {
+            if !put_back.is_empty() {
+                site.zs(&[&["-y"], put_back].concat()).ok();
+            }
+        };
+        // Without a death, to know how long it takes.
+        let whole = site.zs(&args).ok().took;
+        put_back();
+        for _ in 0..rounds {
+            let before = world(&site);
+            let moment = whole.mul_f64(random.next());
+            let mut child = zs().args(&args).spawn().expect("zs starts");
+            std::thread::sleep(moment);
+            child.kill().expect("killed, or at its end");
+            let run = wait(child);
+            if run.code == 0 {
+                put_back();
+                continue;
+            }
+            assert_eq!(run.code, 128 + 9, "{args:?} after {moment:?}\n{}", run.err);
+            let recovered = site.zs(&["recover"]).ok();
+            // A backup is final before what it has made needless goes; then it is a whole one, which the restores below read.
+            let files = |w: &str| w.lines().filter(|l| !l.starts_with("zs-backup-")).collect::<Vec<_>>().join("\n");
+            let after = world(&site);
+            if args[1] == "backup.rhai" && after != before {
+                assert_eq!(after.lines().count(), before.lines().count() + 3, "a diff, NVRAM and a manifest: {after}");
+                assert_eq!(files(&after), files(&before), "{moment:?} of {whole:?}\n{}", recovered.err);
+                continue;
+            }
+            assert_eq!(after, before, "{args:?} after {moment:?} of {whole:?}\n{}{}", recovered.err, run.err);
+        }
+    }
     clear(&site);
     assert_eq!(site.state(), before);
     site.settled();

@@ -146,7 +146,11 @@ pub enum TakenBack {
 pub fn take_back(open: &Open, world: &dyn World, before: &Path, events: &Events, refused: bool) -> TakenBack {
     let Open { seq, op, undo, unknown } = open;
     let notice = |text: &str| events.log("info", text);
-    match undo::apply(undo, world, &Before::Files(before), &notice) {
+    let finished = match op.op.as_str() {
+        "rbd.snap_rm" if *unknown => undo::finish_snap_removal(world, &op.subject),
+        _ => Ok(()),
+    };
+    match finished.and_then(|()| undo::apply(undo, world, &Before::Files(before), &notice)) {
         Ok(Outcome::Done(said)) => {
             events.undo(op, &said);
             TakenBack::Line(Box::new(Line::Undone { seq: *seq, said }))

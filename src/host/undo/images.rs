@@ -27,6 +27,18 @@ pub(super) fn remove_snaps(world: &dyn World, image: &ImageSpec, ours: impl Fn(&
     Ok(found.len())
 }
 
+/// Finishes the removal of a snapshot that was killed half way, in the trash of its image; one that was not begun is left
+/// as it is.
+pub fn finish_snap_removal(world: &dyn World, subject: &str) -> Result<()> {
+    let Ok(snap) = subject.parse::<SnapSpec>() else { return Ok(()) };
+    let there = find(world.rbd().snap_ls(&snap.image, true))?.unwrap_or_default();
+    let half_gone = |s: &Snap| s.original_name.as_ref() == Some(&snap.snap);
+    if there.iter().any(half_gone) && !there.iter().any(|s| s.name == snap.snap) {
+        find(world.snap_rm(&snap))?;
+    }
+    Ok(())
+}
+
 /// Puts an image back to `base`, unless somebody has written to it since the diff was in.
 pub(super) fn roll_back(
     world: &dyn World,

@@ -46,13 +46,43 @@ impl Live {
     }
 
     pub(super) fn rbd_snap_rm(&self, snap: &SnapSpec) -> Result<()> {
-        self.open_image_rw(&snap.image)?.snap_remove(&snap.snap).map_err(|e| match e.0 {
+        let open = self.open_image_rw(&snap.image)?;
+        open.snap_remove(&snap.snap).or_else(|e| match e.0 {
+            libc::ENOENT if self.finish_snap_rm(&open, snap)? => Ok(()),
+            _ => Err(self.snap_rm_error(e, snap)),
+        })
+    }
+
+    /// What a removal has left that was killed half way: librbd moves a snapshot to the trash before it removes it, and
+    /// from there it goes by itself with its last clone only.
+    fn finish_snap_rm(&self, open: &Image, snap: &SnapSpec) -> Result<bool> {
+        const TRASH: i32 = 2;
+        let wrong = |e| self.image_error(e, &snap.image);
+        let mut found = false;
+        for s in open.snaps().map_err(wrong)? {
+            let half_gone = open.snap_namespace_type(s.id) == Ok(TRASH)
+                && open.snap_trash_name(s.id).is_ok_and(|name| name == snap.snap);
+            if !half_gone {
+                continue;
+            }
+            let look = self.open_image(&(&snap.image).into())?;
+            look.snap_set_by_id(s.id).map_err(wrong)?;
+            if look.children().map_err(wrong)?.is_empty() {
+                open.snap_remove_by_id(s.id).map_err(wrong)?;
+                found = true;
+            }
+        }
+        Ok(found)
+    }
+
+    fn snap_rm_error(&self, errno: Errno, snap: &SnapSpec) -> Error {
+        match errno.0 {
             libc::EBUSY => match self.rbd_snap_children(snap) {
                 c if c.is_empty() => protected(snap),
                 c => has_children(snap, &c),
             },
-            _ => self.snap_error(e, snap),
-        })
+            _ => self.snap_error(errno, snap),
+        }
     }
 
     pub(super) fn rbd_snap_rename(&self, snap: &SnapSpec, to: &str) -> Result<()> {

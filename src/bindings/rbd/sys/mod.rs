@@ -165,6 +165,7 @@ c_table! { pub Lib: ["librbd.so.1"], "librbd1" {
     fn rbd_snap_list_end(snaps: *mut SnapInfoT);
     fn rbd_snap_create(image: Img, name: Str) -> c_int;
     fn rbd_snap_remove(image: Img, name: Str) -> c_int;
+    fn rbd_snap_remove_by_id(image: Img, id: u64) -> c_int;
     fn rbd_snap_rename(image: Img, from: Str, to: Str) -> c_int;
     fn rbd_snap_protect(image: Img, name: Str) -> c_int;
     fn rbd_snap_unprotect(image: Img, name: Str) -> c_int;

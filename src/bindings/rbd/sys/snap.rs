@@ -48,6 +48,11 @@ impl Image {
     pub fn snap_remove(&self, name: &str) -> Result<()> {
         self.by_name(self.lib.rbd_snap_remove, name)
     }
+    /// Also one in the trash.
+    pub fn snap_remove_by_id(&self, id: u64) -> Result<()> {
+        // SAFETY: an open image.
+        check(unsafe { (self.lib.rbd_snap_remove_by_id)(self.call().raw, id) }).map(drop)
+    }
     pub fn snap_protect(&self, name: &str) -> Result<()> {
         self.by_name(self.lib.rbd_snap_protect, name)
     }
