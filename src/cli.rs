@@ -242,7 +242,7 @@ fn dispatch(cli: &Cli, events: &Arc<Events>) -> Result<u8> {
         Some(Command::Check { files, format, strict }) => check::check(cli, events, files, format == "json", *strict),
         Some(Command::Doc { name, markdown }) => doc::doc(cli, events, name, markdown.as_deref()),
         Some(Command::Test { paths, only }) => {
-            testing::run(&Config::load(cli.config.as_deref())?, paths, only.as_deref().unwrap_or_default(), events)
+            testing::run(&limited(cli)?, paths, only.as_deref().unwrap_or_default(), events)
         }
         Some(Command::History { limit }) => history::history(events, *limit),
         Some(Command::Show { run }) => history::show(events, run),
@@ -281,6 +281,13 @@ fn list_scripts(cli: &Cli, events: &Events) -> Result<u8> {
         list.iter().for_each(|l| events.out(&format!("{:width$}  {}", l.name, l.about)));
     }
     Ok(0)
+}
+
+/// The configuration, with the limits of the command line.
+fn limited(cli: &Cli) -> Result<Config> {
+    let mut config = Config::load(cli.config.as_deref())?;
+    cli.limit.iter().try_for_each(|l| config.limits.read(l))?;
+    Ok(config)
 }
 
 fn settings(cli: &Cli, config: &Config) -> Settings {

@@ -14,8 +14,10 @@ use std::cell::RefCell;
 use std::fmt::{Debug, Display};
 use std::str::FromStr;
 
+pub type Target = (&'static str, fn(&[u8]));
+
 /// All of them, by the name of their corpus.
-pub const TARGETS: &[(&str, fn(&[u8]))] = &[
+pub const TARGETS: &[Target] = &[
     ("config", config),
     ("disk", disk),
     ("inventory", inventory),

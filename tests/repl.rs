@@ -57,6 +57,22 @@ fn a_session_remembers_and_a_failed_line_leaves_nothing() {
     assert_eq!(t.end(), 0);
 }
 
+/// What a line took is given back, and what an earlier one keeps does not count against the next.
+#[test]
+fn a_line_that_takes_too_much_is_an_error_of_that_line() {
+    let state = state();
+    let config = state.path().join("zs.toml");
+    std::fs::write(&config, "[limits]\nmemory = \"64M\"\n").expect("written");
+    let mut t = session(&state, &[DUMB, ("ZS_CONFIG", config.to_str().expect("UTF-8"))], 100);
+    assert_eq!(t.line("let s = \"\"; s.pad(12000000, \"x\"); s.len()"), "12000000");
+    assert!(t.line("loop { s += s }").contains("takes more than 64.0 MiB of memory"));
+    assert_eq!(t.line("s = \"\"; s.len()"), "0");
+    assert!(t.line("let f = || 0; for i in 0..100000 { let g = f; f = || g; }").contains("1000 levels deep"));
+    assert_eq!(t.line("s.len() + 1"), "1");
+    t.keys(":quit\r");
+    assert_eq!(t.end(), 0);
+}
+
 #[test]
 fn commands() {
     let state = state();

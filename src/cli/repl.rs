@@ -4,7 +4,6 @@ use super::signals::{Sent, minding};
 use super::{Cli, settings};
 use crate::bindings::spec::Cancel;
 use crate::bindings::{Site, World};
-use crate::config::Config;
 use crate::error::Result;
 use crate::host::events::Events;
 use crate::host::report::{self, Failure};
@@ -16,7 +15,7 @@ use nix::sys::termios::{SetArg, tcgetattr, tcsetattr};
 use std::sync::Arc;
 
 pub fn repl(cli: &Cli, events: &Arc<Events>) -> Result<u8> {
-    let config = Config::load(cli.config.as_deref())?;
+    let config = super::limited(cli)?;
     let rights = Rights::new(cli.read_only, &cli.allow, &cli.deny, &config.rights.protected)?;
     let mut hosts =
         Hosts { settings: settings(cli, &config), config, rights, yes: cli.yes, jobs: cli.jobs, model: None };

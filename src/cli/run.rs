@@ -1,6 +1,6 @@
 //! The run of one script, with its signals.
 
-use super::{Cli, live, settings};
+use super::{Cli, limited, live, settings};
 use crate::bindings::spec::Cancel;
 use crate::bindings::{Site, World};
 use crate::config::Config;
@@ -26,8 +26,7 @@ pub fn run(cli: &Cli, events: &Arc<Events>, source: Source, args: Vec<String>, i
             .subject(word)
             .usage());
     }
-    let mut config = Config::load(cli.config.as_deref())?;
-    cli.limit.iter().try_for_each(|l| config.limits.read(l))?;
+    let config = limited(cli)?;
     let cancel = Cancel::default();
     let mut settings = settings(cli, &config);
     if let (None, Some(id)) = (&cli.ceph_id, source.ceph_id()) {

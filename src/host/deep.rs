@@ -21,19 +21,28 @@ const STEPS_OF_A_LOOK: usize = 8;
 thread_local! {
     static STEPS: Cell<u64> = const { Cell::new(0) };
     static NEXT: Cell<u64> = const { Cell::new(OFTEN) };
+    static IS_TIME: Cell<bool> = const { Cell::new(false) };
 }
 
-/// For each step of the interpreter.
-pub fn step() {
-    STEPS.set(STEPS.get() + 1);
+/// Steps that are counted at once: each use of a variable and each step of the interpreter pays for what is done there.
+const AT_ONCE: u64 = 256;
+
+/// For each step of the interpreter, of which this is the nth.
+pub fn step(nth: u64) {
+    if nth.is_multiple_of(AT_ONCE) {
+        let steps = STEPS.get() + AT_ONCE;
+        STEPS.set(steps);
+        IS_TIME.set(steps >= NEXT.get());
+    }
 }
 
 /// For each use of a variable: looks at all that are in sight when it is time to.
 pub fn look(ctx: &EvalContext, limits: &Limits) -> Result<(), Box<EvalAltResult>> {
-    let steps = STEPS.get();
-    if steps < NEXT.get() {
-        return Ok(());
-    }
+    if IS_TIME.get() { look_at_all(ctx, limits) } else { Ok(()) }
+}
+
+#[cold]
+fn look_at_all(ctx: &EvalContext, limits: &Limits) -> Result<(), Box<EvalAltResult>> {
     let mut seen = Seen::default();
     let scope = ctx.scope().iter_raw().map(|(_, _, value)| value);
     for value in scope {
@@ -52,7 +61,8 @@ pub fn look(ctx: &EvalContext, limits: &Limits) -> Result<(), Box<EvalAltResult>
     }
     // The engine counts all maps in one, too.
     let often = if limits.map > 0 { OFTEN / 10 } else { OFTEN };
-    NEXT.set(steps + often.max((seen.values / STEPS_OF_A_LOOK) as u64).min(SELDOM));
+    IS_TIME.set(false);
+    NEXT.set(STEPS.get() + often.max((seen.values / STEPS_OF_A_LOOK) as u64).min(SELDOM));
     Ok(())
 }
 

@@ -57,8 +57,8 @@ pub fn build(host: &Arc<Host>) -> Engine {
     let most = memory::limit(&host.config.limits);
     memory::guard(&mut engine, most);
     let cancel = host.cancel.clone();
-    engine.on_progress(move |_| {
-        deep::step();
+    engine.on_progress(move |nth| {
+        deep::step(nth);
         let stop = if cancel.is_set() { Some(Error::interrupted()) } else { memory::over(most) };
         stop.map(Dynamic::from)
     });

@@ -10,11 +10,11 @@ use crate::host::values::{RhaiResultOf, throw};
 use rhai::{Array, Blob, Dynamic, Engine, ImmutableString, NativeCallContext};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Where none is given, or a quarter of this machine's where that is less.
+/// Where none is given, or a quarter of what there is where that is less.
 const MOST: usize = 1 << 30;
 
-/// What was there before the script or the line of a session began.
-static BEFORE: AtomicUsize = AtomicUsize::new(0);
+/// What the process may hold, with what was there before the script or the line of a session began.
+static MAY_HOLD: AtomicUsize = AtomicUsize::new(usize::MAX);
 
 /// Bytes; `usize::MAX` is none.
 pub fn limit(limits: &Limits) -> usize {
@@ -25,24 +25,30 @@ pub fn limit(limits: &Limits) -> usize {
     }
 }
 
+/// What there is of it: all of the machine's, or what a container or a unit of systemd leaves us.
 fn machine() -> Option<usize> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;
     let line = text.lines().find_map(|l| l.strip_prefix("MemTotal:"))?;
-    line.trim().trim_end_matches("kB").trim().parse::<usize>().ok()?.checked_mul(1024)
+    let all = line.trim().trim_end_matches("kB").trim().parse::<usize>().ok()?.checked_mul(1024)?;
+    let group = std::fs::read_to_string("/proc/self/cgroup").ok().and_then(|text| {
+        let group = text.lines().find_map(|l| l.strip_prefix("0::"))?.to_string();
+        // "max" where nobody has set one.
+        std::fs::read_to_string(format!("/sys/fs/cgroup{group}/memory.max")).ok()?.trim().parse::<usize>().ok()
+    });
+    Some(group.map_or(all, |g| g.min(all)))
 }
 
 /// From here on a script or a line of a session takes its memory.
 pub fn begin(limits: &Limits) {
-    let before = in_use();
-    BEFORE.store(before, Ordering::Relaxed);
+    let (before, limit) = (in_use(), limit(limits));
+    MAY_HOLD.store(before.saturating_add(limit), Ordering::Relaxed);
     // Between two steps a script at its limit can ask for twice as much again, as `s += s` does.
-    set_end(before.saturating_add(limit(limits).saturating_mul(3)));
+    set_end(before.saturating_add(limit.saturating_mul(3)));
 }
 
 /// For each step of the interpreter.
 pub fn over(limit: usize) -> Option<Error> {
-    let taken = in_use().saturating_sub(BEFORE.load(Ordering::Relaxed));
-    (taken > limit).then(|| too_much(limit))
+    (in_use() > MAY_HOLD.load(Ordering::Relaxed)).then(|| too_much(limit))
 }
 
 fn too_much(limit: usize) -> Error {

@@ -147,6 +147,7 @@ pub fn in_small_site(config: &Config, source: &Source, events: &Arc<Events>) -> 
     };
     let rights = Rights::new(false, &[], &[], &config.rights.protected)?;
     let gate = Gate::new(Arc::new(small_site()?), setup, rights, true, events.clone(), cancel.clone())?;
+    super::memory::begin(&config.limits);
     Ok(engine::build(&Arc::new(Host {
         config: config.clone(),
         gate: Arc::new(gate),

@@ -1,6 +1,6 @@
 //! Services that go away in the middle of a run: it says so, ends in time, and leaves nothing once they are back.
 
-use crate::site::{After, POOL, Run, Site, site, wait, zs};
+use crate::site::{After, POOL, Run, Site, TEMPLATE, site, wait, zs};
 
 const MON_BACK: &str = "timeout 60 lab/ceph start mon; timeout 60 bash -c 'until ceph --connect-timeout 5 -s >/dev/null 2>&1; do sleep 1; done'";
 
@@ -95,6 +95,42 @@ fn the_key_is_revoked() {
     assert_eq!(site.state(), before);
     site.zs(&["--ceph-id", "z-temp", "-e", &image(3)]).refused("denied", 3).says("client.z-temp");
     assert_eq!(site.state(), before);
+}
+
+/// librbd would wait for room for ever, and call an image gone that it could not remove.
+#[test]
+fn the_pool_fills_up() {
+    let Some(site) = site() else { return };
+    let before = site.state();
+    let put_back = "ceph --id admin osd pool set-quota libvirt-pool max_bytes 0 2>&1; \
+         ceph --id admin tell osd.0 config set osd_debug_inject_dispatch_delay_probability 0 2>&1";
+    let _room = After(&site, put_back);
+    let quota = "ceph --id admin osd pool set-quota libvirt-pool max_bytes 1 2>&1";
+    let full =
+        format!("{} while !ceph.pool.ls().filter(|p| p.pool_name == \"{POOL}\")[0].full {{ sleep(0.1) }}", lab(quota));
+    let copy = format!("rbd.copy(\"{POOL}/{TEMPLATE}\", \"{POOL}/z-full-1\");");
+    let edit = format!(
+        "let s = \"x\"; s.pad(4000000, \"x\"); let g = guestfs.open(\"{POOL}/z-full-1\"); for i in 0..4 {{ g.write(`/root/f${{i}}`, s); }}"
+    );
+    let clone = format!(
+        "rbd.snap_create(\"{POOL}/z-full-1@s\"); {full} rbd.clone(\"{POOL}/z-full-1@s\", \"{POOL}/z-full-2\");"
+    );
+    for script in [clone, format!("{edit} {full} g.close();")] {
+        let run = site.zs(&["-y", "-e", &format!("{copy} {script}")]).refused("failed", 1).says("full");
+        run.leaves_only_the_lab();
+        // The rbd tool waits for room where it only looks.
+        site.sh(put_back);
+        assert_eq!(site.state(), before);
+    }
+    // While the data of a copy are under way: slowly, since the monitors take seconds to see that a quota is reached.
+    let slow = lab(
+        "for o in 'duration 0.05' 'probability 1'; do ceph --id admin tell osd.0 config set osd_debug_inject_dispatch_delay_$o; done >/dev/null 2>&1",
+    );
+    let slowly = format!("{slow} {} {copy}", lab(quota));
+    site.zs(&["-y", "-e", &slowly]).refused("failed", 1).says(&format!("pool {POOL} is full")).leaves_only_the_lab();
+    site.sh(put_back);
+    assert_eq!(site.state(), before);
+    site.settled();
 }
 
 #[test]

@@ -4,6 +4,7 @@
 
 mod backup;
 mod bare;
+mod clock;
 mod clone;
 mod crash;
 mod destroy;

@@ -22,13 +22,14 @@ pub trait Disk: Send + Sync {
 }
 
 fn failed(what: &str, errno: i32) -> Error {
-    if errno == libc::ETIMEDOUT {
-        return Error::timeout(format!("no answer from the OSDs to what was to {what} the disk"))
-            .code(errno)
-            .hint("`ceph health detail` says what is slow or down");
+    let e = Error::from(std::io::Error::from_raw_os_error(errno)).code(errno);
+    match errno {
+        libc::ETIMEDOUT => Error { message: format!("no answer from the OSDs to what was to {what} the disk"), ..e }
+            .hint("`ceph health detail` says what is slow or down"),
+        libc::EDQUOT | libc::ENOSPC => Error { message: format!("could not {what} the disk: the pool is full"), ..e }
+            .hint("`ceph df` and `ceph osd pool get-quota POOL` say how full"),
+        _ => e.hint(format!("could not {what} the disk")),
     }
-    let e = std::io::Error::from_raw_os_error(errno);
-    Error::from(e).code(errno).hint(format!("could not {what} the disk"))
 }
 
 pub struct Rbd {

@@ -34,14 +34,13 @@ unsafe extern "C" fn on_attribute(name: *mut c_char, value: *mut c_char, len: us
     };
     // A panic must not unwind into C: it ends the walk.
     const ABORT: c_int = 2;
-    let keep = || found.as_mut()?.push((name.to_string_lossy().into_owned(), value.to_vec())).into();
-    match catch_unwind(AssertUnwindSafe(keep)) {
-        Ok(Some(())) => 0,
-        _ => {
-            *found = None;
-            ABORT
-        }
+    let pair = || (name.to_string_lossy().into_owned(), value.to_vec());
+    let kept = catch_unwind(AssertUnwindSafe(|| found.iter_mut().for_each(|list| list.push(pair()))));
+    if kept.is_ok() {
+        return 0;
     }
+    *found = None;
+    ABORT
 }
 
 impl Ext {
