@@ -25,14 +25,20 @@ fn guestfish(site: &Site, name: &str, root: &str, commands: &str) -> String {
 #[test]
 fn each_is_cloned() {
     let Some(site) = site() else { return };
-    for (kind, root, check) in [
-        ("xfs", "/dev/sda2", "umount /\nxfs-repair /dev/sda2 nomodify:true\n"),
-        ("lvm", "/dev/zvg/root", "umount /\ne2fsck /dev/zvg/root forceall:true\n"),
-        ("dirty", "/dev/sda2", "umount /\ne2fsck /dev/sda2 forceall:true\n"),
+    for (kind, root, check, why) in [
+        ("xfs", "/dev/sda2", "umount /\nxfs-repair /dev/sda2 nomodify:true\n", "/dev/sda2 is XFS"),
+        ("lvm", "/dev/zvg/root", "umount /\ne2fsck /dev/zvg/root forceall:true\n", "/dev/sda2 is LVM"),
+        (
+            "dirty",
+            "/dev/sda2",
+            "umount /\ne2fsck /dev/sda2 forceall:true\n",
+            "/dev/sda2: its journal has to be replayed",
+        ),
     ] {
         let t = template(&site, kind);
         let before = site.state();
-        site.zs(&["clone.rhai", "z-k8s-m-2", "--from", &t]).ok();
+        let run = site.zs(&["-v", "clone.rhai", "z-k8s-m-2", "--from", &t]).ok();
+        run.says(&format!("{POOL}/z-k8s-m-2: by the appliance: {why}"));
         let files = ["/etc/hostname", "/etc/motd", "/etc/netplan/01-netcfg.yaml", "/etc/hosts"];
         let cat: String = files.iter().map(|f| format!("cat {f}\n")).collect();
         let said = guestfish(&site, "z-k8s-m-2", root, &format!("{cat}{check}"));

@@ -2,6 +2,7 @@
 
 mod appliance;
 mod direct;
+mod engines;
 mod memory;
 mod undo;
 

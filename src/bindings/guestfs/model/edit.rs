@@ -173,6 +173,9 @@ impl View {
         if to.starts_with(&format!("{from}/")) {
             return Err(into_itself());
         }
+        if from.starts_with(&format!("{to}/")) {
+            return Err(not_empty());
+        }
         match self.find(&to)? {
             Some((_, n)) if n.is_dir() && !source.is_dir() => return Err(is_directory()),
             Some((_, n)) if n.is_dir() && !self.ls(&to)?.is_empty() => return Err(not_empty()),

@@ -306,8 +306,10 @@ mod tests {
     #[test]
     fn a_panic_stops_the_call_and_does_not_cross_c() {
         let p = Progress::new(crate::bindings::spec::Cancel::default(), |done, _| assert!(done < 2, "as meant"));
+        let calls = std::sync::Arc::<crate::bindings::ceph::calls::Calls>::default();
+        let call = || Call { raw: std::ptr::null_mut(), ticket: calls.begin(&"pool".into()) };
         // SAFETY: as librbd calls it.
-        let run = |done| with_progress(&p, true, |call, arg| unsafe { call(done, 3, arg) });
+        let run = |done| with_progress(call(), &p, true, |_, report, arg| unsafe { report(done, 3, arg) });
         assert!(run(1).is_ok());
         assert_eq!(run(2).expect_err("a panic").0, libc::ECANCELED);
     }

@@ -268,6 +268,10 @@ impl Tree {
         if to.real.starts_with(&format!("{}/", from.real)) {
             return Err(into_itself().into());
         }
+        // The kernel's word for a directory that the file is in.
+        if from.real.starts_with(&format!("{}/", to.real)) {
+            return Err(not_empty().into());
+        }
         let (old_dir, new_dir) = (self.parent(&from)?, self.parent(&to)?);
         if old_dir.fs != new_dir.fs {
             return appliance("it leads from one filesystem to another");

@@ -14,6 +14,7 @@ const RECOVER: u32 = 0x4;
 const CSUM_SEED: u32 = 0x2000;
 /// `feature_ro_compat`
 const METADATA_CSUM: u32 = 0x400;
+const BIGALLOC: u32 = 0x200;
 
 /// `s_state`
 const VALID: u16 = 1;
@@ -30,9 +31,8 @@ const WRITABLE: u32 = 0x1 | 0x2 | 0x4 | 0x8 | 0x10 | 0x20 | 0x40 | METADATA_CSUM
 /// none of them forbids anything to who does not know it, but for what is looked at below.
 const COMPATIBLE: u32 = 0x1 | HAS_JOURNAL | 0x8 | 0x10 | 0x20 | 0x200 | 0x400 | 0x800 | 0x1000;
 
-const RO_NAMES: [(u32, &str); 7] = [
+const RO_NAMES: [(u32, &str); 6] = [
     (0x100, "quota"),
-    (0x200, "bigalloc"),
     (0x1000, "read-only"),
     (0x2000, "project"),
     (0x4000, "shared_blocks"),
@@ -121,6 +121,10 @@ impl Super<'_> {
     pub fn check(&self, writable: bool, len: u64) -> Result<()> {
         if self.u16(56) != 0xef53 || self.u32(24) > 6 || self.u32(76) > 1 {
             return appliance("the superblock is not one of ext2, ext3 or ext4");
+        }
+        // Its groups are counted in clusters: what follows would take it for damaged.
+        if self.ro_compat() & BIGALLOC != 0 {
+            return appliance("it has the feature bigalloc");
         }
         let block = self.block_size() as u64;
         let size = if self.u32(76) == 0 { 128 } else { self.u16(88).into() };

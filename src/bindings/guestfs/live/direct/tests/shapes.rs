@@ -161,31 +161,32 @@ fn damage_is_found() {
 fn what_is_refused() {
     let image = Image::make(&["-t", "ext4"], 0);
     let before = std::fs::read(image.path()).expect("read");
-    let refused = |what: &str, writable: bool, offset: usize, bytes: &[u8]| {
+    let refused = |reason: &str, writable: bool, offset: usize, bytes: &[u8]| {
         let mut changed = before.clone();
         changed[offset..offset + bytes.len()].copy_from_slice(bytes);
         std::fs::write(image.path(), &changed).expect("write");
         match image.try_open(writable) {
-            Err(Stop::Appliance(why)) => eprintln!("{what}: {why}"),
-            Err(e) => panic!("{what}: {e:?}"),
-            Ok(_) => panic!("{what}: taken"),
+            Err(Stop::Appliance(why)) => assert!(why.contains(reason), "wanted `{reason}`: {why}"),
+            Err(e) => panic!("{reason}: {e:?}"),
+            Ok(_) => panic!("{reason}: taken"),
         }
-        assert!(std::fs::read(image.path()).expect("read") == changed, "{what}: written");
+        assert!(std::fs::read(image.path()).expect("read") == changed, "{reason}: written");
     };
     let word = |offset: usize, or: u32| {
         (u32::from_le_bytes(before[offset..offset + 4].try_into().expect("4")) | or).to_le_bytes()
     };
     for writable in [true, false] {
-        refused("needs_recovery", writable, 1024 + 96, &word(1024 + 96, 0x4));
-        refused("errors", writable, 1024 + 58, &[3, 0]);
-        refused("not clean", writable, 1024 + 58, &[0, 0]);
-        refused("an unknown feature", writable, 1024 + 96, &word(1024 + 96, 0x800_0000));
-        refused("mmp", writable, 1024 + 96, &word(1024 + 96, 0x100));
-        refused("no checksum", writable, 1024 + 1020, &[1, 2, 3, 4]);
-        refused("XFS", writable, 0, b"XFSB");
-        refused("LVM", writable, 512, b"LABELONE");
-        refused("no magic", writable, 1024 + 56, &[0, 0]);
+        refused("(needs_recovery)", writable, 1024 + 96, &word(1024 + 96, 0x4));
+        refused("marked as having errors", writable, 1024 + 58, &[3, 0]);
+        refused("not cleanly unmounted", writable, 1024 + 58, &[0, 0]);
+        refused("not known (incompat 0x8000000)", writable, 1024 + 96, &word(1024 + 96, 0x800_0000));
+        refused("multiple mount protection", writable, 1024 + 96, &word(1024 + 96, 0x100));
+        refused("checksum", writable, 1024 + 1020, &[1, 2, 3, 4]);
+        refused("is XFS", writable, 0, b"XFSB");
+        refused("is LVM", writable, 512, b"LABELONE");
+        refused("the feature bigalloc", writable, 1024 + 100, &word(1024 + 100, 0x200));
+        refused("no partition table", writable, 1024 + 56, &[0, 0]);
     }
-    refused("quota", true, 1024 + 100, &word(1024 + 100, 0x100));
-    refused("orphans", true, 1024 + 232, &[12, 0, 0, 0]);
+    refused("the feature quota", true, 1024 + 100, &word(1024 + 100, 0x100));
+    refused("orphans have to be cleared", true, 1024 + 232, &[12, 0, 0, 0]);
 }
