@@ -100,6 +100,24 @@ fn a_removal_that_was_killed() {
     std::fs::remove_file(raw).expect("removed");
 }
 
+/// librbd lists an image before it makes anything else of it.
+#[test]
+fn an_image_that_is_listed_and_no_more() {
+    let Some(site) = site() else { return };
+    let before = site.state();
+    let run = site.zs_with(&["-e", &format!("rbd.create(\"{POOL}/z-half\", \"8M\")")], &[("ZS_FAULT", "gap:1")]);
+    assert_eq!(run.code, 128 + 9, "{}", run.err);
+    site.sh(&format!(
+        "rados() {{ command rados --id admin -p {POOL} \"$@\"; }}
+         name=$(rbd ls {POOL} | grep '^\\.zs-'); id=$(rbd info {POOL}/$name | awk '$1 == \"id:\" {{print $2}}')
+         rados rm rbd_id.$name; rados rm rbd_header.$id; rados rm rbd_object_map.$id"
+    ));
+    assert!(site.sh(&format!("rbd ls {POOL}")).lines().any(|l| l.starts_with(".zs-")));
+    site.zs(&["recover"]).ok();
+    assert_eq!(site.state(), before);
+    site.settled();
+}
+
 #[test]
 fn snapshots_of_others_stay() {
     let Some(site) = site() else { return };

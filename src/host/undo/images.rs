@@ -67,14 +67,18 @@ pub(super) fn roll_back(
 }
 
 /// What a removal that was killed half way has left: librbd moves an image to the trash before it deletes its objects.
-/// From there `rbd trash ls --all` does not show it, and `rbd ls` lists it as if it were still there (Ceph 16).
+/// From there `rbd trash ls --all` does not show it, and `rbd ls` lists it as if it were still there (Ceph 16). An image
+/// whose making was cut off is listed, too, before it has anything else.
 fn finish_removal(world: &dyn World, image: &ImageSpec, temp: &ImageSpec, id: Option<&str>) -> Result<bool> {
     let (pool, namespace) = (&temp.pool, &temp.namespace);
     let mut removed = false;
     for found in world.rbd().ls(pool, namespace)? {
         let ours = found.image == temp.image || found.image == image.image && id == Some(found.id.as_str());
-        if ours && find(world.rbd().info(&temp.sibling(&found.image)))?.is_none() {
-            removed |= find(world.trash_rm(pool, namespace, &found.id, true, &Progress::none()))?.is_some();
+        let listed = temp.sibling(&found.image);
+        if ours && find(world.rbd().info(&listed))?.is_none() {
+            let p = Progress::none();
+            removed |= find(world.trash_rm(pool, namespace, &found.id, true, &p))?.is_some()
+                || find(world.remove(&listed, &p))?.is_some();
         }
     }
     Ok(removed)
