@@ -105,7 +105,7 @@ fn a_removal_that_was_killed() {
 fn an_image_that_is_listed_and_no_more() {
     let Some(site) = site() else { return };
     let before = site.state();
-    let run = site.zs_with(&["-e", &format!("rbd.create(\"{POOL}/z-half\", \"8M\")")], &[("ZS_FAULT", "point:1")]);
+    let run = site.zs_with(&["-e", &format!("rbd.create(\"{POOL}/z-half\", \"8M\")")], &[("ZS_FAULT", "point:4")]);
     assert_eq!(run.code, 128 + 9, "{}", run.err);
     site.sh(&format!(
         "rados() {{ command rados --id admin -p {POOL} \"$@\"; }}
