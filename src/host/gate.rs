@@ -1,6 +1,6 @@
 //! The one way by which anything outside changes: rights → ask → plan → intent → perform → outcome.
 
-mod ask;
+pub(crate) mod ask;
 mod back;
 mod frames;
 mod session;

@@ -100,6 +100,13 @@ fn every_script_that_changes_something() {
         site.zs(&["recover"]).ok();
         assert_eq!(here(), nothing, "{fault}");
     }
+    // Once virt-install has made a VM, its disk stays with it.
+    let run = site.zs_with(&install, &[("ZS_FAULT", "gap:3")]);
+    assert_eq!(run.code, 128 + 9, "{}{}", run.out, run.err);
+    site.zs(&["recover"]).says("is the disk of domain z-kill-i");
+    site.sh(&format!("virsh dominfo z-kill-i; rbd info {POOL}/z-kill-i"));
+    site.destroy("z-kill-i");
+    assert_eq!(here(), nothing);
     // One: each that is removed is final, and so is the first of two before the second.
     site.sh(&format!("rbd create --size 8M {POOL}/z-kill-o1"));
     killed(&site, &["orphans.rhai", "--remove", "--older-than", "0d"], &here);

@@ -102,7 +102,7 @@ fn on_image(of: &SourceSpec, world: &dyn World) -> Vec<String> {
 }
 
 /// The domains of this hypervisor that name an image.
-fn users(image: &ImageSpec, world: &dyn World) -> Vec<String> {
+pub(crate) fn users(image: &ImageSpec, world: &dyn World) -> Vec<String> {
     let name = image.to_string();
     let domains = world.virsh().list().unwrap_or_default();
     let uses = |uuid: &str| world.virsh().dumpxml(uuid, true, false).is_ok_and(|xml| disks(&xml).contains(&name));

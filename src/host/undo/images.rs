@@ -5,6 +5,7 @@ use crate::bindings::World;
 use crate::bindings::rbd::api::{Snap, Watcher};
 use crate::bindings::spec::{ImageSpec, Progress, SnapSpec};
 use crate::error::{Error, Result};
+use crate::host::gate::ask::users;
 use std::time::{Duration, Instant};
 
 /// A crashed client's watch lives on for up to 30 s.
@@ -98,6 +99,13 @@ pub(super) fn remove_image(
         let ours = name == temp || id == Some(found.id.as_str());
         if !ours {
             continue;
+        }
+        // Defined by somebody since, as by virt-install: what this run defined has been taken back before.
+        if let Some(domain) = users(name, world).first() {
+            return Ok(Outcome::Left {
+                what: format!("is the disk of domain {domain}, which this run did not define"),
+                command: format!("zs destroy.rhai {}", domain.split(' ').next().unwrap_or_default()),
+            });
         }
         wait_for_watchers(world, name, notice)?;
         // librbd cannot remove an image with snapshots. Under the temporary name all are ours.
