@@ -173,7 +173,7 @@ fn done(live: &Live, g: GuestId, step: &Step, scratch: &Path) -> Result<(), Kind
         Step::Edit(e) => edits(std::slice::from_ref(e)),
         Step::Many(dir, n) => {
             let new =
-                |i: usize| write(&format!("{dir}/new-{i:03}-{}", "m".repeat(60)), if i % 7 == 0 { b"7" } else { b"" });
+                |i: usize| write(&format!("{dir}/new-{i:03}-{}", "m".repeat(60)), if i.is_multiple_of(7) { b"7" } else { b"" });
             edits(&(0..*n).map(new).collect::<Vec<_>>())
         }
         Step::Upload(path, content) => {
