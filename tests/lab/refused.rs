@@ -134,6 +134,7 @@ fn each_for_its_reason() {
         let old = sum(&site);
         let run = written(&site);
         assert_eq!(run.code, 1, "{what}:\n{}{}", run.out, run.err);
+        assert!(run.err.contains("left behind: nothing"), "{what}:\n{}", run.err);
         let said = format!("{POOL}/{IMAGE}: by the appliance: ");
         let line = run.err.lines().find(|l| l.contains(&said)).unwrap_or_else(|| panic!("{what}:\n{}", run.err));
         assert!(line.contains(why), "{what}: wanted `{why}`: {line}");

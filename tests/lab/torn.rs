@@ -229,7 +229,7 @@ fn killed_while_it_writes() {
         assert!(!list.lines().any(|l| l == CLONE), "{when}: the clone is left");
     }
     eprintln!("{within} of {rounds} were killed, {replayed} left a journal to replay");
-    assert!(within * 2 >= rounds, "{within} of {rounds} runs were killed while they wrote");
+    assert!(within * 4 >= rounds, "{within} of {rounds} runs were killed while they wrote");
     clear(&site);
     assert_eq!(site.state(), before);
     site.settled();

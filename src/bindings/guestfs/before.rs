@@ -159,8 +159,21 @@ fn is_done(w: &(impl Write + ?Sized), g: GuestId, edit: &Edit) -> Result<bool> {
         // Where both are there, or the first is not, the rename never was, or was taken back.
         Edit::Rename { path, to } => w.stat(g, path)?.is_none() || w.stat(g, to)?.is_some(),
         Edit::Symlink { path, .. } => w.stat(g, path)?.is_some(),
+        Edit::Remove { path, .. } => w.stat(g, path)?.is_none(),
+        // What refused the change would refuse this, too.
+        Edit::Write { path, content, mode, owner } => {
+            w.stat(g, path)?.is_some_and(|s| is_dressed(&s, *mode, *owner) && s.size == content.len() as u64)
+                && w.read(g, path)? == *content
+        }
+        Edit::Chmod { path, mode } => w.stat(g, path)?.is_some_and(|s| is_dressed(&s, Some(*mode), None)),
+        Edit::Chown { path, uid, gid } => w.stat(g, path)?.is_some_and(|s| is_dressed(&s, None, Some((*uid, *gid)))),
         _ => false,
     })
+}
+
+/// Whether this is no symlink, and has the mode and owner.
+fn is_dressed(s: &Stat, mode: Option<u32>, owner: Option<(u32, u32)>) -> bool {
+    s.kind != "symlink" && mode.is_none_or(|m| m & 0o7777 == s.mode) && owner.is_none_or(|o| o == (s.uid, s.gid))
 }
 
 /// Beyond this a file is no text that a person would read a difference of.

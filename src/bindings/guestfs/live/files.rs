@@ -27,6 +27,12 @@ fn mode_of(s: &StatNs) -> u32 {
     (s.mode as u32) & 0o7777
 }
 
+/// A name that nobody has, in the directory of a real path.
+fn temp_beside(real: &str) -> Result<String> {
+    let unique = uuid::Uuid::new_v4().simple().to_string();
+    Ok(paths::join(paths::place(real)?.0, &format!(".zs-{}", &unique[..12])))
+}
+
 fn optional<T>(r: Result<T>) -> Result<Option<T>> {
     match r {
         Ok(v) => Ok(Some(v)),
@@ -219,8 +225,7 @@ impl Files<'_> {
             Some(other) => return Err(not_a_file(other)),
         }
         let (dir, _) = paths::place(&real)?;
-        let unique = uuid::Uuid::new_v4().simple().to_string();
-        let temp = paths::join(dir, &format!(".zs-{}", &unique[..12]));
+        let temp = temp_beside(&real)?;
         let made = fill(&temp).and_then(|()| {
             self.dress(&temp, dir, old.as_ref().map(|s| (real.as_str(), s)), mode, owner)?;
             self.changing(&real, || self.h.rename(&temp, &real))
@@ -326,7 +331,7 @@ impl Files<'_> {
     fn copy(&self, path: &str, to: &str) -> Result<()> {
         let from = self.itself(path)?;
         self.mount_below(&from);
-        self.lstat(&from)?.ok_or_else(no_such)?;
+        let source = self.lstat(&from)?.ok_or_else(no_such)?;
         let mut to = self.real(to)?;
         let is_dir = |path: &str| Ok::<_, Error>(self.lstat(path)?.is_some_and(|s| s.kind() == "directory"));
         if is_dir(&to)? {
@@ -339,6 +344,18 @@ impl Files<'_> {
         if to == from || to.starts_with(&format!("{from}/")) {
             return Err(onto_itself());
         }
-        self.changing(&to, || self.h.cp_a(&from, &to))
+        // cp would write into the file that is there: into all its names, keeping attributes and a sticky bit of it. Of
+        // two names of one file, and of a directory onto a file, it says best itself what is wrong.
+        let replaces = |old: &StatNs| {
+            ![old.kind(), source.kind()].contains(&"directory") && (old.dev, old.ino) != (source.dev, source.ino)
+        };
+        if !self.lstat(&to)?.as_ref().is_some_and(replaces) {
+            return self.changing(&to, || self.h.cp_a(&from, &to));
+        }
+        let temp = temp_beside(&to)?;
+        let copied = self.h.cp_a(&from, &temp);
+        copied.and_then(|()| self.changing(&to, || self.h.rename(&temp, &to))).inspect_err(|_| {
+            let _ = self.h.rm_f(&temp);
+        })
     }
 }

@@ -3,6 +3,7 @@
 use super::appliance::Clone;
 use super::*;
 use crate::bindings::ceph::tests::on_lab;
+use crate::bindings::guestfs::before::put_back;
 use crate::bindings::guestfs::model::Seed;
 use crate::bindings::live::Settings;
 use crate::bindings::{Live, Site, ceph, rbd};
@@ -196,6 +197,36 @@ fn labels_and_groups_are_kept() {
         let (code, said) = tool("e2fsck", &["-fn", &name]);
         assert_eq!(code, 0, "{said}");
     }
+}
+
+/// What refuses a change would refuse to take it back; nothing is to be done where nothing was.
+#[test]
+fn what_never_changed_is_not_put_back() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let disk = bare(dir.path(), &["-t", "ext4", "-b", "4096"]);
+    let immutable = ["-w", "-R", "sif /etc/hostname flags 0x80010", disk.to_str().expect("a name")];
+    assert_eq!(tool("debugfs", &immutable).0, 0);
+    let live = direct();
+    let g = live.open_guest_file_rw(&disk).expect("open");
+    let path = || "/etc/hostname".to_string();
+    let s = live.stat(g, "/etc/hostname").expect("stat").expect("there");
+    let kept = |content: &[u8]| Edit::Write {
+        path: path(),
+        content: content.into(),
+        mode: Some(s.mode),
+        owner: Some((s.uid, s.gid)),
+    };
+    let as_it_was = [
+        kept(b"h\n"),
+        Edit::Chown { path: path(), uid: s.uid, gid: s.gid },
+        Edit::Chmod { path: path(), mode: s.mode },
+        remove("/etc/never", true),
+    ];
+    assert_eq!(put_back(&live, g, &as_it_was).expect("nothing to do"), Vec::<String>::new());
+    for e in [kept(b"x\n"), kept(b"long"), Edit::Chmod { path: path(), mode: 0o4000 }] {
+        assert_eq!(put_back(&live, g, std::slice::from_ref(&e)).expect_err("changed").kind, Kind::Unsupported, "{e:?}");
+    }
+    live.close(g).expect("close");
 }
 
 #[test]

@@ -172,8 +172,9 @@ fn done(live: &Live, g: GuestId, step: &Step, scratch: &Path) -> Result<(), Kind
     match step {
         Step::Edit(e) => edits(std::slice::from_ref(e)),
         Step::Many(dir, n) => {
-            let new =
-                |i: usize| write(&format!("{dir}/new-{i:03}-{}", "m".repeat(60)), if i.is_multiple_of(7) { b"7" } else { b"" });
+            let new = |i: usize| {
+                write(&format!("{dir}/new-{i:03}-{}", "m".repeat(60)), if i.is_multiple_of(7) { b"7" } else { b"" })
+            };
             edits(&(0..*n).map(new).collect::<Vec<_>>())
         }
         Step::Upload(path, content) => {
@@ -279,10 +280,24 @@ fn compared(shape: usize, seed: u64, steps: usize) -> usize {
         seen(&appliance, disk)
     });
     assert!(trees[1].len() > 100, "{:#?}", trees[1]);
-    for (i, tree) in [(0, &trees[0]), (2, &trees[2])] {
-        let by = disks[i].file_name().expect("a name").to_string_lossy().into_owned();
-        let differ = (only(tree, &trees[1]), only(&trees[1], tree));
-        assert_eq!(differ, (vec![], vec![]), "{what}, {steps} steps: {by}, and what the appliance alone leaves");
+    for i in [0, 2] {
+        let differ = (only(&trees[i], &trees[1]), only(&trees[1], &trees[i]));
+        if differ == (vec![], vec![]) {
+            continue;
+        }
+        // For whoever looks for the reason: what was done to these.
+        for (n, (step, said)) in list.iter().enumerate() {
+            let step: String = format!("{step:?}").chars().take(300).collect();
+            let path =
+                |line: &String| line.split_whitespace().next().and_then(|p| p.rsplit('/').next()).map(String::from);
+            if differ.0.iter().chain(&differ.1).filter_map(path).any(|name| step.contains(&name)) {
+                eprintln!("{n}: {step}: {said:?}");
+            }
+        }
+        panic!(
+            "{what}, {steps} steps: only {:?} has, and lacks of what the appliance alone has: {differ:#?}",
+            disks[i]
+        );
     }
     let ok = list.iter().filter(|(_, said)| said.is_ok()).count();
     eprintln!("{what}: {ok} of {steps} done, {refused} left to the appliance, {} lines", trees[1].len());

@@ -455,9 +455,17 @@ impl Copied {
             e.set_inode(copy, &inode)?;
             return Ok(copy);
         }
+        let mut mode = old.mode() & 0o7777;
         let ino = match old.kind() {
             "directory" => {
                 let ino = e.new_dir(dir)?;
+                // Handed down by the directory; cp leaves it unless it has bits of this kind to set.
+                if e.inode(dir)?.mode() & libc::S_ISGID != 0 && mode & 0o7000 == 0 {
+                    mode |= libc::S_ISGID;
+                    let mut inode = e.inode(ino)?;
+                    inode.set_permissions(mode);
+                    e.set_inode(ino, &inode)?;
+                }
                 for entry in e.entries(from)? {
                     let copy = self.tree(e, entry.ino, ino, depth + 1)?;
                     let kind = e.inode(copy)?.entry_kind();
@@ -495,7 +503,7 @@ impl Copied {
         }
         let mut inode = e.inode(ino)?;
         inode.set_owner(old.owner());
-        inode.set_permissions(old.mode());
+        inode.set_permissions(mode);
         inode.set_born(now());
         inode.set_ctime(now());
         inode.set_atime(old.atime());

@@ -4,6 +4,19 @@ use super::*;
 use std::ffi::{c_char, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+/// `feature_incompat`
+const INLINE_DATA: u32 = 0x8000;
+
+/// Content that is in memory.
+fn once(mut content: &[u8]) -> impl FnMut(&mut [u8]) -> Result<usize> {
+    move |buf| {
+        let n = content.len().min(buf.len());
+        buf[..n].copy_from_slice(&content[..n]);
+        content = &content[n..];
+        Ok(n)
+    }
+}
+
 /// One name in a directory.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Entry {
@@ -145,6 +158,13 @@ impl Ext {
     /// A new symlink without a name.
     pub fn new_symlink(&mut self, parent: u32, target: &[u8]) -> Result<u32> {
         self.read_bitmaps()?;
+        // Never one that is held beside the inode's attributes: where these have a block of their own, e2fsck (1.47)
+        // takes that for a free one and gives it away.
+        if self.has_incompat(INLINE_DATA) && (60..self.block_size()).contains(&target.len()) {
+            let ino = self.new_inode(parent, libc::S_IFLNK | 0o777)?;
+            self.fill(ino, &mut once(target))?;
+            return Ok(ino);
+        }
         let target = c(target)?;
         let ino = self.free_inode(parent, libc::S_IFLNK | 0o777)?;
         // SAFETY: bitmaps have been read; without a name it is not linked.

@@ -243,7 +243,7 @@ impl Ext {
         inode.set_mode(mode);
         inode.set_links(1);
         // Never inline, whatever the filesystem could: the library's writes to such a file run over its buffer (1.47).
-        if inode.is_file() && self.has_incompat(0x40) {
+        if (inode.is_file() || inode.is_symlink()) && self.has_incompat(0x40) {
             let mut handle = std::ptr::null_mut();
             inode.set_flags(EXTENTS);
             // SAFETY: an inode of at least 128 bytes, in which it makes an empty tree; the handle is freed.

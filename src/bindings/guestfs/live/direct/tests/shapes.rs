@@ -95,6 +95,33 @@ fn a_large_directory() {
     }
 }
 
+/// Together they need a block of attributes, which e2fsck does not look for where a target is held inline.
+#[test]
+fn long_targets_with_labels() {
+    for (shape, args) in SHAPES {
+        let image = Image::make(args, 0);
+        let name = image.path().to_string_lossy().into_owned();
+        let label = format!("ea_set /etc security.selinux system_u:object_r:{}:s0", "t".repeat(40));
+        assert_eq!(run("debugfs", &["-w", "-R", &label, &name]).0, 0);
+        let targets = [1, 59, 60, 61, 81, 150, 1000].map(|n| "x".repeat(n));
+        let mut d = image.open(true);
+        for t in &targets {
+            edits(&mut d, &[Edit::Symlink { path: format!("/etc/l{}", t.len()), target: t.clone() }]);
+        }
+        edits(&mut d, &[Edit::Copy { path: "/etc".into(), to: "/copy".into() }]);
+        close(d);
+        image.is_clean(shape);
+        for t in &targets {
+            for dir in ["etc", "copy"] {
+                let (_, said) = run("debugfs", &["-R", &format!("stat /{dir}/l{}", t.len()), &name]);
+                assert!(said.contains("security.selinux"), "{shape}: {said}");
+                let found = image.open(false).stat(&format!("/{dir}/l{}", t.len())).expect("stat").expect("there");
+                assert_eq!(found.target.as_ref(), Some(t), "{shape}");
+            }
+        }
+    }
+}
+
 #[test]
 fn a_full_disk_takes_nothing_half() {
     for (shape, args) in &SHAPES[..4] {
