@@ -83,7 +83,7 @@ fn accept(listener: &UnixListener, behind: &Arc<Behind>, size: u64) {
     }
 }
 
-/// https://github.com/NetworkBlockDevice/nbd/blob/master/doc/proto.md: numbers are big-endian.
+/// <https://github.com/NetworkBlockDevice/nbd/blob/master/doc/proto.md>; numbers are big-endian.
 mod proto {
     pub const MAGIC: &[u8; 8] = b"NBDMAGIC";
     pub const HAVE_OPTION: &[u8; 8] = b"IHAVEOPT";
