@@ -32,6 +32,7 @@ pub struct Live {
     pub(crate) cluster: ceph::live::Cluster,
     pub(crate) hypervisor: virsh::live::Hypervisor,
     pub(crate) guests: guestfs::live::Guests,
+    pub(crate) parents: rbd::live::Parents,
     /// Other hypervisors, by URI.
     others: Mutex<HashMap<String, Arc<Live>>>,
 }
@@ -47,6 +48,7 @@ impl Live {
             cluster: Default::default(),
             hypervisor: Default::default(),
             guests: Default::default(),
+            parents: Default::default(),
             others: Mutex::default(),
         }
     }

@@ -1,6 +1,6 @@
 //! RSA keys of 3072 bits, and their primes made ahead of need: they are most of the work that a clone is.
 
-use crate::bindings::guestfs::sys::primes::{Candidate, NoMemory};
+use crate::bindings::guestfs::sys::primes::{Candidate, NoMemory, give_way};
 use rsa::{BigUint, RsaPrivateKey};
 use ssh_key::private::RsaKeypair;
 use ssh_key::rand_core::{OsRng, RngCore};
@@ -99,8 +99,13 @@ fn no(_: NoMemory) -> Failed {
 }
 
 fn is_prime(candidate: &Candidate) -> Result<bool, Failed> {
-    for _ in 0..ROUNDS {
-        if !candidate.passes(&base()?).map_err(no)? {
+    for _ in 0..ROUNDS / 2 {
+        let (a, b) = (base()?, base()?);
+        let passes = match vectors() {
+            true => candidate.passes_both([&a, &b]).map_err(no)?,
+            false => candidate.passes(&a).map_err(no)? && candidate.passes(&b).map_err(no)?,
+        };
+        if !passes {
             return Ok(false);
         }
     }
@@ -192,6 +197,8 @@ pub fn ahead(keys: usize) {
 }
 
 fn maker() {
+    // A clone has its connections to make meanwhile, and waits for them first.
+    give_way();
     let mut s = stock();
     while s.wanted > 0 {
         if s.primes.len() + s.making >= READY {
@@ -308,6 +315,9 @@ mod tests {
         assert_eq!(a.may_be_primes(&b, &base).ok().expect("memory"), (true, alone(&b)));
         assert_eq!(b.may_be_primes(&a, &base).ok().expect("memory"), (alone(&b), true));
         assert!(alone(&a));
+        let second = super::base().expect("a base");
+        let both = |c: &Candidate| c.passes_both([&base, &second]).ok().expect("memory");
+        assert!(both(&a) && both(&b) == alone(&b));
     }
 
     #[test]

@@ -9,6 +9,8 @@ use crate::bindings::rbd::features;
 use crate::bindings::rbd::sys::{Image, Options, Rbd, option};
 use crate::bindings::spec::{Cancel, ImageSpec, Progress, SnapSpec, SourceSpec};
 use crate::error::{Error, Kind, Result};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 pub(in crate::bindings::rbd) fn check_name(image: &ImageSpec) -> Result<()> {
     if good_name(&image.image) { Ok(()) } else { Err(no_name(&image.image)) }
@@ -36,6 +38,34 @@ pub(in crate::bindings::rbd) fn check_opts(o: &ImageOpts) -> Result<()> {
         _ => return Err(Error::invalid("stripe_unit and stripe_count go together")),
     }
     o.features.as_deref().map_or(Ok(0), features::bits).map(drop)
+}
+
+/// What the last clone took after its parent: of a fleet all do, and to open a parent for it costs more than the rest of
+/// what we do for a clone.
+#[derive(Default)]
+pub struct Parents(Mutex<Option<(Instant, SnapSpec, ImageOpts, ImageOpts)>>);
+
+/// Then it is looked at again: somebody may have changed its features.
+const KNOWN_FOR: Duration = Duration::from_secs(5);
+
+impl Parents {
+    fn last(&self) -> MutexGuard<'_, Option<(Instant, SnapSpec, ImageOpts, ImageOpts)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn like(&self, parent: &SnapSpec, o: &ImageOpts) -> Option<ImageOpts> {
+        let last = self.last();
+        let (since, of, asked, like) = last.as_ref()?;
+        (of == parent && asked == o && since.elapsed() < KNOWN_FOR).then(|| like.clone())
+    }
+
+    fn keep(&self, parent: &SnapSpec, o: &ImageOpts, like: &ImageOpts) {
+        *self.last() = Some((Instant::now(), parent.clone(), o.clone(), like.clone()));
+    }
+
+    fn forget(&self) {
+        *self.last() = None;
+    }
 }
 
 impl Live {
@@ -118,24 +148,35 @@ impl Live {
 
     pub(super) fn rbd_clone(&self, parent: &SnapSpec, child: &ImageSpec, o: &ImageOpts) -> Result<()> {
         check_name(child)?;
+        let known = self.parents.like(parent, o);
+        let is_known = known.is_some();
+        let like = known.map_or_else(|| self.opts_of_clone(parent, o), Ok)?;
+        let mut options = self.image_options(&like)?;
+        options.number(option::CLONE_FORMAT, 2).map_err(|e| self.image_error(e, child))?;
+        let (from, io) = (self.image_ioctx(&parent.image)?, self.image_ioctx(child)?);
+        let made = Rbd::load()?.clone_image(&from, &parent.image.image, &parent.snap, &io, &child.image, &options);
+        made.or_else(|e| match e.0 {
+            // It may have gone since it was looked at.
+            libc::ENOENT if is_known => {
+                self.parents.forget();
+                self.rbd_clone(parent, child, o)
+            }
+            // The parent was there a moment ago, so this is about the child.
+            libc::ENOENT => Err(self.new_image_error(e, child)),
+            libc::EINVAL => Err(self
+                .image_error(e, child)
+                .hint("if the cluster still admits clients older than mimic: rbd.snap_protect the snapshot first")),
+            _ => Err(self.new_image_error(e, child)),
+        })
+    }
+
+    fn opts_of_clone(&self, parent: &SnapSpec, o: &ImageOpts) -> Result<ImageOpts> {
         let source = SourceSpec { image: parent.image.clone(), snap: Some(parent.snap.clone()) };
         let open = self.open_image(&source)?;
         let mut like = self.image_opts_like(&open, o).map_err(|e| self.image_error(e, &source))?;
-        let layering = "layering".to_string();
-        like.features.get_or_insert_default().push(layering);
-        let mut options = self.image_options(&like)?;
-        options.number(option::CLONE_FORMAT, 2).map_err(|e| self.image_error(e, child))?;
-        let io = self.image_ioctx(child)?;
-        Rbd::load()?.clone_image(open.io(), &parent.image.image, &parent.snap, &io, &child.image, &options).map_err(
-            |e| match e.0 {
-                // The parent was there a moment ago, so this is about the child.
-                libc::ENOENT => self.new_image_error(e, child),
-                libc::EINVAL => self
-                    .image_error(e, child)
-                    .hint("if the cluster still admits clients older than mimic: rbd.snap_protect the snapshot first"),
-                _ => self.new_image_error(e, child),
-            },
-        )
+        like.features.get_or_insert_default().push("layering".to_string());
+        self.parents.keep(parent, o, &like);
+        Ok(like)
     }
 
     /// Makes the image that a copy or an import fills.

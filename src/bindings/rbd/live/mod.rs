@@ -11,6 +11,7 @@ mod pieces;
 mod snaps;
 mod transfer;
 
+pub use make::Parents;
 pub(super) use make::check_opts;
 pub(super) use transfer::refuse_formats;
 
