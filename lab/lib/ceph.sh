@@ -25,6 +25,7 @@ osd_objectstore = ${LAB_OSD:-memstore}
 memstore_device_bytes = 8589934592
 bluestore_block_size = 8589934592
 osd_memory_target = 1073741824
+osd_client_watch_timeout = ${LAB_WATCH_TIMEOUT:-30}
 osd_pool_default_size = 1
 osd_pool_default_min_size = 1
 osd_pool_default_pg_num = 16

@@ -4,6 +4,7 @@ use super::api::{Edit, GuestId};
 use super::before;
 use super::identity::{Files, Staged, rsa_keys};
 use super::sys::ext2fs;
+use crate::bindings::ceph;
 use crate::bindings::rbd::sys::Rbd;
 use crate::bindings::spec::{ImageSpec, SourceSpec};
 use crate::bindings::virsh::definition::{Doc, rbd_disks};
@@ -81,12 +82,14 @@ fn disk_of(host: &Host, guest: &str, writable: bool) -> Result<SourceSpec> {
 /// fails here is told to whoever needs it.
 pub fn prepare(host: &Arc<Host>, guests: usize) {
     rsa_keys::ahead(guests);
+    // Libraries are loaded one at a time, and the connection to Ceph takes longest: it is made while libvirt is loaded.
+    drop(ceph::sys::Lib::get());
     type Task = fn(&Host);
-    let ceph: Task = |host| {
+    let connect: Task = |host| {
         drop(host.ceph().fsid());
         drop(Rbd::load());
     };
-    let tasks: [Task; 3] = [|_| drop(ext2fs::available()), ceph, |host| drop(host.virsh().hostname())];
+    let tasks: [Task; 3] = [|_| drop(ext2fs::available()), connect, |host| drop(host.virsh().hostname())];
     for task in tasks {
         let host = host.clone();
         // Without a thread it is done when it is needed.
