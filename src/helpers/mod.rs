@@ -22,6 +22,13 @@ use std::sync::Arc;
 pub use script::register;
 pub use sys::leave;
 
+/// Bytes of this host's memory, by a name of /proc/meminfo such as `MemTotal`.
+pub fn meminfo(name: &str) -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let kib = text.lines().find_map(|l| l.strip_prefix(name)?.strip_prefix(':')?.split_whitespace().next())?;
+    kib.parse::<u64>().ok()?.checked_mul(1024)
+}
+
 /// The names that are always there, beside the four namespaces.
 pub const NAMES: &[&str] =
     &["args", "csv", "fs", "inventory", "json", "log", "site", "toml", "uuid", "xml", "names", "net", "sh", "time"];

@@ -5,9 +5,11 @@ use super::limits::{Limits, hint};
 pub use super::sys::Counted;
 use super::sys::{in_use, set_end};
 use crate::error::Error;
+use crate::helpers::meminfo;
 use crate::helpers::units::human_size;
 use crate::host::values::{RhaiResultOf, throw};
 use rhai::{Array, Blob, Dynamic, Engine, ImmutableString, NativeCallContext};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Where none is given, or a quarter of what there is where that is less.
@@ -16,20 +18,21 @@ const MOST: usize = 1 << 30;
 /// What the process may hold, with what was there before the script or the line of a session began.
 static MAY_HOLD: AtomicUsize = AtomicUsize::new(usize::MAX);
 
+/// Asked for by each engine and each line of a session, and read from three files.
+static BY_DEFAULT: OnceLock<usize> = OnceLock::new();
+
 /// Bytes; `usize::MAX` is none.
 pub fn limit(limits: &Limits) -> usize {
     match limits.memory {
         Some(0) => usize::MAX,
         Some(n) => n,
-        None => machine().map_or(MOST, |all| MOST.min(all / 4)),
+        None => *BY_DEFAULT.get_or_init(|| machine().map_or(MOST, |all| MOST.min(all / 4))),
     }
 }
 
 /// What there is of it: all of the machine's, or what a container or a unit of systemd leaves us.
 fn machine() -> Option<usize> {
-    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let line = text.lines().find_map(|l| l.strip_prefix("MemTotal:"))?;
-    let all = line.trim().trim_end_matches("kB").trim().parse::<usize>().ok()?.checked_mul(1024)?;
+    let all = usize::try_from(meminfo("MemTotal")?).ok()?;
     let group = std::fs::read_to_string("/proc/self/cgroup").ok().and_then(|text| {
         let group = text.lines().find_map(|l| l.strip_prefix("0::"))?.to_string();
         // "max" where nobody has set one.

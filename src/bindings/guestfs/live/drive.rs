@@ -2,12 +2,13 @@
 //! exchanged while the appliance runs: one start does for many guests, and an image is open here alone.
 
 use super::direct::Disk;
+use super::lock;
 use crate::error::{Error, Result};
 use std::io::{self, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 /// What is behind the drive, and why it could last not be read or written: the guest's kernel knows an I/O error only.
 #[derive(Default)]
@@ -21,10 +22,6 @@ pub struct Drive {
     pub socket: PathBuf,
     pub size: u64,
     behind: Arc<Behind>,
-}
-
-fn lock<T>(m: &Mutex<T>) -> MutexGuard<'_, T> {
-    m.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Drive {

@@ -1,7 +1,8 @@
 //! Appliances that have done with one guest and wait for the next: a start costs seconds, to exchange the disk a tenth.
 
 use super::launch::Appliance;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use super::lock;
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 /// Then the memory is given back. Of a fleet, the next guest comes within moments.
@@ -17,7 +18,7 @@ fn end(a: Appliance) {
 
 impl Idle {
     fn list(&self) -> MutexGuard<'_, Vec<(Instant, Appliance)>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 
     /// One with a drive of this size. Another makes room, since the next to come is of the size that is asked for now.

@@ -2,6 +2,7 @@
 
 use crate::bindings::spec::Cancel;
 use crate::error::Result;
+use crate::helpers::meminfo;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::ThreadId;
@@ -83,10 +84,7 @@ fn take_of<T>(
 
 /// One for each core, as far as the memory goes; two always.
 fn room() -> usize {
-    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let kib =
-        text.lines().find_map(|l| l.strip_prefix("MemAvailable:")?.split_whitespace().next()?.parse::<u64>().ok());
-    let by_memory = kib.map_or(2, |k| (k * 1024 / MEMORY) as usize);
+    let by_memory = meminfo("MemAvailable").map_or(2, |bytes| (bytes / MEMORY) as usize);
     let cores = std::thread::available_parallelism().map_or(2, usize::from);
     cores.min(by_memory).max(2)
 }
