@@ -315,12 +315,7 @@ pub fn apply(undo: &Undo, world: &dyn World, before: &Before, notice: &dyn Fn(&s
             }
             roll_back(world, image, (base, *base_id), temp, end.as_ref(), notice)
         }
-        Undo::RenameImage { now, was, id } => {
-            if !is_image(world, now, id)? {
-                return Ok(Outcome::Gone);
-            }
-            gone_is_fine(world.rename(now, was), format!("renamed {now} back to {was}"))
-        }
+        Undo::RenameImage { now, was, id } => images::rename_back(world, now, was, id),
         Undo::RenameSnap { now, was, image_id, snap_id } => {
             let is_it = |s: &Snap| s.name == now.snap && s.id == *snap_id;
             if !is_image(world, &now.image, image_id)? || !world.rbd().snap_ls(&now.image, false)?.iter().any(is_it) {

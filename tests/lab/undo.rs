@@ -118,6 +118,42 @@ fn an_image_that_is_listed_and_no_more() {
     site.settled();
 }
 
+/// librbd renames in three steps: the new name, the list, the old name. Between them an image has two names, and what one
+/// of them is taken away by leaves the other.
+#[test]
+fn an_image_with_two_names() {
+    let Some(site) = site() else { return };
+    let names = || site.sh(&format!("rados --id admin -p {POOL} ls | grep '^rbd_id' | sort"));
+    let (before, names_before) = (site.state(), names());
+    let by = format!(
+        "rados() {{ command rados --id admin -p {POOL} \"$@\"; }}
+         two() {{ rados get rbd_id.$1 $LAB_DIR/id; rados put rbd_id.$2 $LAB_DIR/id; rm $LAB_DIR/id; }}"
+    );
+    let not_listed = "two $made z-two";
+    let listed = "rbd rename {POOL}/$made {POOL}/z-two; two z-two $made";
+    for half in [not_listed, listed] {
+        let run = site.zs_with(&["-e", &format!("rbd.create(\"{POOL}/z-two\", \"8M\")")], &[("ZS_FAULT", "point:7")]);
+        assert_eq!(run.code, 128 + 9, "{}", run.err);
+        site.sh(&format!("{by}; made=$(rbd ls {POOL} | grep '^\\.zs-'); {}", half.replace("{POOL}", POOL)));
+        assert_eq!(names().lines().count(), names_before.lines().count() + 2, "{half}");
+        site.zs(&["recover"]).ok();
+        assert_eq!((site.state(), names()), (before.clone(), names_before.clone()), "{half}");
+    }
+    let not_listed = "two z-one z-two";
+    let listed = "rbd rename {POOL}/z-one {POOL}/z-two; two z-two z-one";
+    for half in [not_listed, listed] {
+        site.sh(&format!("rbd create --size 8M {POOL}/z-one"));
+        let args = ["-e", &format!("rbd.rename(\"{POOL}/z-one\", \"{POOL}/z-two\")")];
+        let run = site.zs_with(&args, &[("ZS_FAULT", "kill:1")]);
+        assert_eq!(run.code, 128 + 9, "{}", run.err);
+        site.sh(&format!("{by}; {}", half.replace("{POOL}", POOL)));
+        site.zs(&["recover"]).ok();
+        site.sh(&format!("rbd rm --no-progress {POOL}/z-one"));
+        assert_eq!((site.state(), names()), (before.clone(), names_before.clone()), "{half}");
+    }
+    site.settled();
+}
+
 #[test]
 fn snapshots_of_others_stay() {
     let Some(site) = site() else { return };

@@ -54,6 +54,7 @@ c_table! { pub Lib: ["librados.so.2"], "librados2" {
     fn rados_ioctx_get_id(io: *mut c_void) -> i64;
     fn rados_stat(io: *mut c_void, object: *const c_char, size: *mut u64, mtime: *mut libc::time_t) -> c_int;
     fn rados_read(io: *mut c_void, object: *const c_char, buf: *mut c_char, len: usize, offset: u64) -> c_int;
+    fn rados_remove(io: *mut c_void, object: *const c_char) -> c_int;
 } }
 
 // Two names of one function: Ceph 14 has only the first, and the first is deprecated since 15.
@@ -382,5 +383,10 @@ impl IoCtx {
         check(n.min(0))?;
         buf.truncate(n as usize);
         Ok(buf)
+    }
+
+    pub fn remove(&self, object: &CStr) -> Result<()> {
+        // SAFETY: a NUL-terminated name.
+        check(unsafe { (self.cluster.lib.rados_remove)(self.call().raw, object.as_ptr()) }).map(drop)
     }
 }

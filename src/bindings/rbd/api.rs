@@ -235,6 +235,10 @@ pub trait Write: Read {
     fn import_diff(&self, path: &std::path::Path, to: &ImageSpec, allow_shrink: bool, p: &Progress) -> Result<()>;
     /// `rbd rename` within its pool. `exists` when the new name is taken.
     fn rename(&self, image: &ImageSpec, to: &ImageSpec) -> Result<()>;
+    /// Removes the object `rbd_id.NAME` that leads to the image of this id, unless `rbd ls` lists it by this name. librbd
+    /// renames in three steps, and one that is cut off leaves an image with two names: `rbd rm` of the wrong one leaves
+    /// the other, listed or not.
+    fn forget_name(&self, name: &ImageSpec, id: &str) -> Result<()>;
     /// `rbd resize` (rbd_resize2).
     fn resize(&self, image: &ImageSpec, size: u64, allow_shrink: bool, p: &Progress) -> Result<()>;
     /// `rbd rm`. Verified by listing: librbd says "not found" of images that exist when the pool is full.

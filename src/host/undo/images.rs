@@ -1,6 +1,6 @@
 //! Images that are taken back.
 
-use super::{Outcome, find};
+use super::{Outcome, find, gone_is_fine};
 use crate::bindings::World;
 use crate::bindings::rbd::api::{Snap, Watcher};
 use crate::bindings::spec::{ImageSpec, Progress, SnapSpec};
@@ -85,6 +85,19 @@ fn finish_removal(world: &dyn World, image: &ImageSpec, temp: &ImageSpec, id: Op
     Ok(removed)
 }
 
+pub(super) fn rename_back(world: &dyn World, now: &ImageSpec, was: &ImageSpec, id: &str) -> Result<Outcome> {
+    one_name(world, [now, was], id)?;
+    if !is_image(world, now, id)? {
+        return Ok(Outcome::Gone);
+    }
+    gone_is_fine(world.rename(now, was), format!("renamed {now} back to {was}"))
+}
+
+/// After a renaming that was killed half way both names lead to the image: the one that is listed stays.
+fn one_name(world: &dyn World, names: [&ImageSpec; 2], id: &str) -> Result<()> {
+    names.into_iter().try_for_each(|name| world.forget_name(name, id))
+}
+
 pub(super) fn remove_image(
     world: &dyn World,
     image: &ImageSpec,
@@ -93,6 +106,9 @@ pub(super) fn remove_image(
     snaps: &[u64],
     notice: &dyn Fn(&str),
 ) -> Result<Outcome> {
+    if let Some(id) = id {
+        one_name(world, [temp, image], id)?;
+    }
     let mut removed = finish_removal(world, image, temp, id)?;
     for name in [temp, image] {
         let Some(found) = find(world.rbd().info(name))? else { continue };
@@ -101,7 +117,9 @@ pub(super) fn remove_image(
             continue;
         }
         // Defined by somebody since, as by virt-install: what this run defined has been taken back before.
-        if let Some(domain) = users(name, world).first() {
+        if name == image
+            && let Some(domain) = users(name, world).first()
+        {
             return Ok(Outcome::Left {
                 what: format!("is the disk of domain {domain}, which this run did not define"),
                 command: format!("zs destroy.rhai {}", domain.split(' ').next().unwrap_or_default()),

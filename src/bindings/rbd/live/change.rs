@@ -1,5 +1,6 @@
 //! Changes of images that exist.
 
+use super::info::id_object;
 use super::make::check_name;
 use crate::bindings::ceph::sys::Errno;
 use crate::bindings::live::Live;
@@ -73,6 +74,21 @@ impl Live {
             _ => self.image_error(e, image),
         })?;
         if self.rbd_id(to)? == id { Ok(()) } else { Err(image_exists(to)) }
+    }
+
+    pub(super) fn rbd_forget_name(&self, name: &ImageSpec, id: &str) -> Result<()> {
+        let listed = || -> Result<bool> {
+            let list = self.rbd_ls(&name.pool, &name.namespace)?;
+            Ok(list.iter().any(|e| e.image == name.image && e.id == id))
+        };
+        let io = self.image_ioctx(name)?;
+        if self.id_by_object(name).as_deref() != Some(id) || listed()? {
+            return Ok(());
+        }
+        match id_object(name).and_then(|object| io.remove(&object)) {
+            Ok(()) | Err(Errno(libc::ENOENT)) => Ok(()),
+            Err(e) => Err(self.image_error(e, name)),
+        }
     }
 
     pub(super) fn rbd_resize(&self, image: &ImageSpec, size: u64, allow_shrink: bool, p: &Progress) -> Result<()> {

@@ -113,15 +113,15 @@ impl Live {
         Ok(false)
     }
 
+    pub(super) fn id_by_object(&self, image: &ImageSpec) -> Option<String> {
+        // A length of four bytes, then the text.
+        let found = self.image_ioctx(image).ok()?.read(&id_object(image).ok()?, 256).ok()?;
+        String::from_utf8(found.get(4..)?.to_vec()).ok().filter(|id| !id.is_empty())
+    }
+
     /// The id that a name leads to, without opening the image.
     pub(super) fn rbd_id(&self, image: &ImageSpec) -> Result<String> {
-        let by_object = || {
-            let object = CString::new(format!("rbd_id.{}", image.image)).ok()?;
-            // A length of four bytes, then the text.
-            let found = self.image_ioctx(image).ok()?.read(&object, 256).ok()?;
-            String::from_utf8(found.get(4..)?.to_vec()).ok().filter(|id| !id.is_empty())
-        };
-        match by_object() {
+        match self.id_by_object(image) {
             Some(id) => Ok(id),
             // Its errors are the good ones.
             None => Ok(self.rbd_info(image)?.id),
@@ -286,4 +286,9 @@ impl Live {
             rc => rc.map_err(|e| self.image_error(e, of)),
         }
     }
+}
+
+/// Leads from a name to an id: `RBD_ID_PREFIX` of rbd_types.h.
+pub(super) fn id_object(image: &ImageSpec) -> std::result::Result<CString, Errno> {
+    cstring(&format!("rbd_id.{}", image.image))
 }

@@ -112,6 +112,9 @@ impl Write for Live {
     fn rename(&self, image: &ImageSpec, to: &ImageSpec) -> Result<()> {
         self.rbd_rename(image, to)
     }
+    fn forget_name(&self, name: &ImageSpec, id: &str) -> Result<()> {
+        self.rbd_forget_name(name, id)
+    }
     fn resize(&self, image: &ImageSpec, size: u64, allow_shrink: bool, p: &Progress) -> Result<()> {
         self.rbd_resize(image, size, allow_shrink, p)
     }

@@ -280,6 +280,9 @@ impl Write for Site {
     fn rename(&self, image: &ImageSpec, to: &ImageSpec) -> Result<()> {
         self.model_rename(image, to)
     }
+    fn forget_name(&self, _: &ImageSpec, _: &str) -> Result<()> {
+        Ok(())
+    }
     fn resize(&self, image: &ImageSpec, size: u64, allow_shrink: bool, _: &Progress) -> Result<()> {
         self.model_resize(image, size, allow_shrink)
     }
