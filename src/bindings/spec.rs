@@ -177,6 +177,10 @@ impl Cancel {
     pub fn clear(&self) {
         self.0.store(false, Ordering::SeqCst);
     }
+    /// Whether it is worth to ask for `is_set`, at the price of one load.
+    pub fn is_asked(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
     pub fn is_set(&self) -> bool {
         self.0.load(Ordering::SeqCst) && !SHIELDED.get()
     }

@@ -9,6 +9,7 @@ use crate::error::Error;
 use rhai::{Array, Blob, Dynamic, EvalAltResult, EvalContext, FnPtr, ImmutableString, Map, Position};
 use std::cell::Cell;
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Levels: far more than any data has.
 const MOST: usize = 1000;
@@ -21,8 +22,12 @@ const STEPS_OF_A_LOOK: usize = 8;
 thread_local! {
     static STEPS: Cell<u64> = const { Cell::new(0) };
     static NEXT: Cell<u64> = const { Cell::new(OFTEN) };
-    static IS_TIME: Cell<bool> = const { Cell::new(false) };
 }
+
+/// One of the threads is to look. That of all threads: one of its own is asked for by a call into the runtime, for which a
+/// function saves its registers, and each use of a variable comes by here. Who is due and finds it cleared by another sets
+/// it again soon.
+static IS_TIME: AtomicBool = AtomicBool::new(false);
 
 /// Steps that are counted at once: each use of a variable and each step of the interpreter pays for what is done there.
 const AT_ONCE: u64 = 256;
@@ -30,19 +35,33 @@ const AT_ONCE: u64 = 256;
 /// For each step of the interpreter, of which this is the nth.
 pub fn step(nth: u64) {
     if nth.is_multiple_of(AT_ONCE) {
-        let steps = STEPS.get() + AT_ONCE;
-        STEPS.set(steps);
-        IS_TIME.set(steps >= NEXT.get());
+        count();
     }
 }
 
-/// For each use of a variable: looks at all that are in sight when it is time to.
-pub fn look(ctx: &EvalContext, limits: &Limits) -> Result<(), Box<EvalAltResult>> {
-    if IS_TIME.get() { look_at_all(ctx, limits) } else { Ok(()) }
+#[cold]
+#[inline(never)]
+fn count() {
+    STEPS.set(STEPS.get() + AT_ONCE);
+    if is_due() {
+        IS_TIME.store(true, Ordering::Relaxed);
+    }
 }
 
-#[cold]
-fn look_at_all(ctx: &EvalContext, limits: &Limits) -> Result<(), Box<EvalAltResult>> {
+fn is_due() -> bool {
+    STEPS.get() >= NEXT.get()
+}
+
+/// For each use of a variable.
+pub fn is_time() -> bool {
+    IS_TIME.load(Ordering::Relaxed)
+}
+
+/// Looks at all variables that are in sight when it is time to.
+pub fn look(ctx: &EvalContext, limits: &Limits) -> Result<(), Box<EvalAltResult>> {
+    if !is_due() {
+        return Ok(());
+    }
     let mut seen = Seen::default();
     let scope = ctx.scope().iter_raw().map(|(_, _, value)| value);
     for value in scope {
@@ -61,7 +80,7 @@ fn look_at_all(ctx: &EvalContext, limits: &Limits) -> Result<(), Box<EvalAltResu
     }
     // The engine counts all maps in one, too.
     let often = if limits.map > 0 { OFTEN / 10 } else { OFTEN };
-    IS_TIME.set(false);
+    IS_TIME.store(false, Ordering::Relaxed);
     NEXT.set(STEPS.get() + often.max((seen.values / STEPS_OF_A_LOOK) as u64).min(SELDOM));
     Ok(())
 }

@@ -1,14 +1,16 @@
 //! The Rhai engine as scripts meet it: strict, with the four namespaces visible everywhere.
 
+use super::limits::Limits;
 use super::rights::{Rights, names};
 use super::scripts;
 use super::values::{RhaiResultOf, throw};
 use super::{Host, deep, gate, memory};
+use crate::bindings::spec::Cancel;
 use crate::bindings::{NAMESPACES, ceph, guestfs, rbd, virsh};
 use crate::error::{Error, Result};
 use crate::helpers;
 use rhai::{AST, Dynamic, Engine, EvalAltResult, Module, ModuleResolver, OptimizationLevel, Position, Scope, Shared};
-use rhai::{NativeCallContext, Token};
+use rhai::{EvalContext, NativeCallContext, Token};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -40,27 +42,26 @@ pub fn names() -> Scope<'static> {
 
 pub fn build(host: &Arc<Host>) -> Engine {
     let mut engine = bare();
-    let handles = handles(host);
-    let limits = host.config.limits.clone();
+    let names = Names { handles: handles(host), limits: host.config.limits.clone() };
+    // Asked for each use of each variable. The compiler has found the place of most, and those are the script's own.
     #[allow(deprecated)] // "volatile", not deprecated
     engine.on_var(move |name, index, ctx| {
-        deep::look(&ctx, &limits)?;
-        // Asked for each use of each variable. The compiler has found the place of most, and those are the script's own.
-        if index > 0 {
+        if index > 0 && !deep::is_time() {
             return Ok(None);
         }
-        let ours = handles.get(name).filter(|_| !ctx.scope().contains(name));
-        Ok(ours.cloned().map(Dynamic::into_read_only))
+        names.look_up(name, index, ctx)
     });
     refuse_denied(&mut engine, host.gate.rights());
     host.config.limits.apply(&mut engine);
     let most = memory::limit(&host.config.limits);
     memory::guard(&mut engine, most);
-    let cancel = host.cancel.clone();
+    let ends = Ends { cancel: host.cancel.clone(), memory: most };
     engine.on_progress(move |nth| {
         deep::step(nth);
-        let stop = if cancel.is_set() { Some(Error::interrupted()) } else { memory::over(most) };
-        stop.map(Dynamic::from)
+        if !ends.cancel.is_asked() && !memory::was_over() {
+            return None;
+        }
+        ends.reason()
     });
     let (out, log) = (host.clone(), host.clone());
     engine.on_print(move |text| if out.events.json { out.events.log("print", text) } else { out.events.out(text) });
@@ -74,6 +75,37 @@ pub fn build(host: &Arc<Host>) -> Engine {
     engine.set_default_tag(Dynamic::from(Tag(host.clone())));
     engine.set_module_resolver(Resolver { dirs: host.config.scripts.path.clone(), loaded: Mutex::default() });
     engine
+}
+
+// What runs for each step of a script is a few instructions without a stack frame, and the rest is in these.
+
+struct Names {
+    handles: HashMap<&'static str, Dynamic>,
+    limits: Limits,
+}
+
+impl Names {
+    #[cold]
+    #[inline(never)]
+    fn look_up(&self, name: &str, index: usize, ctx: EvalContext) -> RhaiResultOf<Option<Dynamic>> {
+        deep::look(&ctx, &self.limits)?;
+        let ours = self.handles.get(name).filter(|_| index == 0 && !ctx.scope().contains(name));
+        Ok(ours.cloned().map(Dynamic::into_read_only))
+    }
+}
+
+struct Ends {
+    cancel: Cancel,
+    memory: usize,
+}
+
+impl Ends {
+    #[cold]
+    #[inline(never)]
+    fn reason(&self) -> Option<Dynamic> {
+        let stop = if self.cancel.is_set() { Some(Error::interrupted()) } else { memory::over(self.memory) };
+        stop.map(Dynamic::from)
+    }
 }
 
 /// Functions that `--deny` refuses as a whole are refused before they ask anybody anything: those that change nothing, too.

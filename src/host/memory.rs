@@ -2,21 +2,17 @@
 //! loop of `push` quadratic; this costs an addition for each allocation.
 
 use super::limits::{Limits, hint};
-pub use super::sys::Counted;
-use super::sys::{in_use, set_end};
+pub use super::sys::{Counted, was_over};
+use super::sys::{in_use, is_over_now};
 use crate::error::Error;
 use crate::helpers::meminfo;
 use crate::helpers::units::human_size;
 use crate::host::values::{RhaiResultOf, throw};
 use rhai::{Array, Blob, Dynamic, Engine, ImmutableString, NativeCallContext};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Where none is given, or a quarter of what there is where that is less.
 const MOST: usize = 1 << 30;
-
-/// What the process may hold, with what was there before the script or the line of a session began.
-static MAY_HOLD: AtomicUsize = AtomicUsize::new(usize::MAX);
 
 /// Asked for by each engine and each line of a session, and read from three files.
 static BY_DEFAULT: OnceLock<usize> = OnceLock::new();
@@ -44,14 +40,12 @@ fn machine() -> Option<usize> {
 /// From here on a script or a line of a session takes its memory.
 pub fn begin(limits: &Limits) {
     let (before, limit) = (in_use(), limit(limits));
-    MAY_HOLD.store(before.saturating_add(limit), Ordering::Relaxed);
     // Between two steps a script at its limit can ask for twice as much again, as `s += s` does.
-    set_end(before.saturating_add(limit.saturating_mul(3)));
+    super::sys::limit(before.saturating_add(limit), before.saturating_add(limit.saturating_mul(3)));
 }
 
-/// For each step of the interpreter.
 pub fn over(limit: usize) -> Option<Error> {
-    (in_use() > MAY_HOLD.load(Ordering::Relaxed)).then(|| too_much(limit))
+    is_over_now().then(|| too_much(limit))
 }
 
 fn too_much(limit: usize) -> Error {

@@ -4,14 +4,17 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 
 /// The system's allocator with a count. The binary has it; tests of the library, and fuzzers with one of their own, do not.
 pub struct Counted;
 
 static IN_USE: AtomicI64 = AtomicI64::new(0);
-/// Where the process ends; see [`set_end`].
+/// Where the process ends; see [`limit`].
 static END: AtomicUsize = AtomicUsize::new(usize::MAX);
+/// What a script may hold, and whether it is over it: asked for at each step of a script, and true at few.
+static MAY_HOLD: AtomicI64 = AtomicI64::new(i64::MAX);
+static IS_OVER: AtomicBool = AtomicBool::new(false);
 
 /// What a thread keeps to itself before it adds it to the count that all share.
 const KEPT: i64 = 16 << 10;
@@ -30,7 +33,10 @@ fn count(by: i64) {
     // A thread that ends has no place of its own any more.
     let n = all.unwrap_or(by);
     if n != 0 {
-        IN_USE.fetch_add(n, Ordering::Relaxed);
+        let before = IN_USE.fetch_add(n, Ordering::Relaxed);
+        if before + n > MAY_HOLD.load(Ordering::Relaxed) {
+            IS_OVER.store(true, Ordering::Relaxed);
+        }
     }
 }
 
@@ -52,9 +58,22 @@ pub fn in_use() -> usize {
     usize::try_from(IN_USE.load(Ordering::Relaxed)).unwrap_or(0)
 }
 
-/// The process ends when it asks for more than this in all.
-pub fn set_end(bytes: usize) {
-    END.store(bytes, Ordering::Relaxed);
+/// A script may hold this in all, and the process ends when it asks for more than `end`.
+pub fn limit(may_hold: usize, end: usize) {
+    MAY_HOLD.store(i64::try_from(may_hold).unwrap_or(i64::MAX), Ordering::Relaxed);
+    END.store(end, Ordering::Relaxed);
+    is_over_now();
+}
+
+/// Whether the script has been over its limit since it was last found that it is not.
+pub fn was_over() -> bool {
+    IS_OVER.load(Ordering::Relaxed)
+}
+
+pub fn is_over_now() -> bool {
+    let is = IN_USE.load(Ordering::Relaxed) > MAY_HOLD.load(Ordering::Relaxed);
+    IS_OVER.store(is, Ordering::Relaxed);
+    is
 }
 
 // SAFETY: all is done by the system's allocator; counting neither allocates nor panics.
