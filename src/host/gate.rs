@@ -353,7 +353,7 @@ impl Gate {
             let snaps = snaps_of(world, &temp, &info)?;
             step.learned(undo(Some(info.id.clone()), snaps.clone()))?;
             self.faults.point();
-            world.rename(&temp, image)?;
+            world.give_name(&info, image)?;
             let id = info.id.clone();
             Ok((Image { name: image.image.clone(), ..info }, undo(Some(id), snaps)))
         })?;

@@ -55,6 +55,41 @@ c_table! { pub Lib: ["librados.so.2"], "librados2" {
     fn rados_stat(io: *mut c_void, object: *const c_char, size: *mut u64, mtime: *mut libc::time_t) -> c_int;
     fn rados_read(io: *mut c_void, object: *const c_char, buf: *mut c_char, len: usize, offset: u64) -> c_int;
     fn rados_remove(io: *mut c_void, object: *const c_char) -> c_int;
+    fn rados_exec(
+        io: *mut c_void,
+        object: *const c_char,
+        class: *const c_char,
+        method: *const c_char,
+        input: *const c_char,
+        input_len: usize,
+        out: *mut c_char,
+        out_len: usize,
+    ) -> c_int;
+    fn rados_create_read_op() -> *mut c_void;
+    fn rados_release_read_op(op: *mut c_void);
+    fn rados_read_op_exec_user_buf(
+        op: *mut c_void,
+        class: *const c_char,
+        method: *const c_char,
+        input: *const c_char,
+        input_len: usize,
+        out: *mut c_char,
+        out_len: usize,
+        used: *mut usize,
+        rc: *mut c_int,
+    );
+    fn rados_read_op_operate(op: *mut c_void, io: *mut c_void, object: *const c_char, flags: c_int) -> c_int;
+    fn rados_create_write_op() -> *mut c_void;
+    fn rados_release_write_op(op: *mut c_void);
+    fn rados_write_op_create(op: *mut c_void, exclusive: c_int, category: *const c_char);
+    fn rados_write_op_write_full(op: *mut c_void, buf: *const c_char, len: usize);
+    fn rados_write_op_operate(
+        op: *mut c_void,
+        io: *mut c_void,
+        object: *const c_char,
+        mtime: *mut libc::time_t,
+        flags: c_int,
+    ) -> c_int;
 } }
 
 // Two names of one function: Ceph 14 has only the first, and the first is deprecated since 15.
@@ -389,4 +424,75 @@ impl IoCtx {
         // SAFETY: a NUL-terminated name.
         check(unsafe { (self.cluster.lib.rados_remove)(self.call().raw, object.as_ptr()) }).map(drop)
     }
+
+    /// What methods of the object class `rbd` answer, asked in one operation: all or none of them.
+    pub fn ask_rbd<const N: usize>(&self, object: &CStr, asked: [(&CStr, &[u8]); N]) -> Result<[Vec<u8>; N]> {
+        let lib = self.cluster.lib;
+        let mut out = [(); N].map(|()| vec![0u8; ANSWER]);
+        let (mut used, mut codes) = ([0usize; N], [0 as c_int; N]);
+        // SAFETY: the operation is released below, after which nothing points to these places; each buffer has the length told;
+        // inputs are copied by the call.
+        let rc = unsafe {
+            let op = (lib.rados_create_read_op)();
+            for (i, (method, input)) in asked.iter().enumerate() {
+                (lib.rados_read_op_exec_user_buf)(
+                    op,
+                    c"rbd".as_ptr(),
+                    method.as_ptr(),
+                    input.as_ptr().cast(),
+                    input.len(),
+                    out[i].as_mut_ptr().cast(),
+                    ANSWER,
+                    &mut used[i],
+                    &mut codes[i],
+                );
+            }
+            let rc = (lib.rados_read_op_operate)(op, self.call().raw, object.as_ptr(), 0);
+            (lib.rados_release_read_op)(op);
+            rc
+        };
+        check(rc)?;
+        codes.into_iter().try_for_each(|rc| check(rc).map(drop))?;
+        for (out, used) in out.iter_mut().zip(used) {
+            out.truncate(used);
+        }
+        Ok(out)
+    }
+
+    /// Calls a method of the object class `rbd` that changes an object.
+    pub fn tell_rbd(&self, object: &CStr, method: &CStr, input: &[u8]) -> Result<()> {
+        // SAFETY: NUL-terminated names, an input of this length, and no room for an answer.
+        check(unsafe {
+            (self.cluster.lib.rados_exec)(
+                self.call().raw,
+                object.as_ptr(),
+                c"rbd".as_ptr(),
+                method.as_ptr(),
+                input.as_ptr().cast(),
+                input.len(),
+                std::ptr::null_mut(),
+                0,
+            )
+        })
+        .map(drop)
+    }
+
+    /// Makes an object with this content; EEXIST when there is one.
+    pub fn create_object(&self, object: &CStr, content: &[u8]) -> Result<()> {
+        const EXCLUSIVE: c_int = 1;
+        let lib = self.cluster.lib;
+        // SAFETY: the operation is released after it was performed; the content is copied by the call; no category, no time.
+        check(unsafe {
+            let op = (lib.rados_create_write_op)();
+            (lib.rados_write_op_create)(op, EXCLUSIVE, std::ptr::null());
+            (lib.rados_write_op_write_full)(op, content.as_ptr().cast(), content.len());
+            let rc = (lib.rados_write_op_operate)(op, self.call().raw, object.as_ptr(), std::ptr::null_mut(), 0);
+            (lib.rados_release_write_op)(op);
+            rc
+        })
+        .map(drop)
+    }
 }
+
+/// Bytes that an answer of the object class `rbd` may have here: a name of an image is the longest.
+const ANSWER: usize = 512;

@@ -235,6 +235,8 @@ pub trait Write: Read {
     fn import_diff(&self, path: &std::path::Path, to: &ImageSpec, allow_shrink: bool, p: &Progress) -> Result<()>;
     /// `rbd rename` within its pool. `exists` when the new name is taken.
     fn rename(&self, image: &ImageSpec, to: &ImageSpec) -> Result<()>;
+    /// Gives an image its name that this run has made under another, which `made` says. `exists` when the name is taken.
+    fn give_name(&self, made: &Image, image: &ImageSpec) -> Result<()>;
     /// Removes the object `rbd_id.NAME` that leads to the image of this id, unless `rbd ls` lists it by this name. librbd
     /// renames in three steps, and one that is cut off leaves an image with two names: `rbd rm` of the wrong one leaves
     /// the other, listed or not.

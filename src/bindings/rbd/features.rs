@@ -17,6 +17,9 @@ const MIGRATING: u64 = 1 << 9;
 const NON_PRIMARY: u64 = 1 << 10;
 const DIRTY_CACHE: u64 = 1 << 11;
 
+/// Those that an image may have whose header says all of it.
+pub const PLAIN: u64 = LAYERING | EXCLUSIVE_LOCK | OBJECT_MAP | FAST_DIFF | DEEP_FLATTEN | JOURNALING | OPERATIONS;
+
 const NAMES: [&str; 12] = [
     "layering",
     "striping",
@@ -31,6 +34,8 @@ const NAMES: [&str; 12] = [
     "non-primary",
     "dirty-cache",
 ];
+
+pub const JOURNAL: &str = NAMES[6];
 
 /// `rbd_default_features` as shipped.
 pub const DEFAULT: [&str; 5] = ["layering", "exclusive-lock", "object-map", "fast-diff", "deep-flatten"];

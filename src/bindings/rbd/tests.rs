@@ -2,6 +2,7 @@
 
 mod copies;
 mod diffs;
+mod header;
 mod lab;
 
 use super::api::*;

@@ -26,18 +26,25 @@ fn snap_namespace(kind: i32) -> String {
 
 impl Live {
     pub(super) fn rbd_info(&self, image: &ImageSpec) -> Result<api::Image> {
+        if let Some(found) = self.info_by_header(image) {
+            return Ok(found);
+        }
+        self.info_by_librbd(image)
+    }
+
+    pub(crate) fn info_by_librbd(&self, image: &ImageSpec) -> Result<api::Image> {
         let open = self.open_image_ro(image)?;
         self.describe_image(&open, image).map_err(|e| self.image_error(e, image))
     }
 
     pub(super) fn rbd_touched(&self, image: &ImageSpec) -> Result<Option<i64>> {
-        let open = self.open_image_ro(image)?;
+        let Some(id) = self.id_by_object(image) else {
+            // Of the old format; or it is not there.
+            return self.open_image_ro(image).map(|_| None);
+        };
         let told = |e| self.image_error(e, image);
-        if open.old_format().map_err(told)? {
-            return Ok(None);
-        }
-        let header = cstring(&format!("rbd_header.{}", open.id().map_err(told)?)).map_err(told)?;
-        open.io().changed(&header).map(Some).map_err(told)
+        let header = cstring(&format!("rbd_header.{id}")).map_err(told)?;
+        self.image_ioctx(image)?.changed(&header).map(Some).map_err(told)
     }
 
     /// An image in the trash, as `info` would have said it.

@@ -3,6 +3,7 @@
 mod change;
 mod deep;
 mod diffs;
+mod header;
 mod info;
 mod lists;
 mod make;
@@ -111,6 +112,9 @@ impl Write for Live {
     }
     fn rename(&self, image: &ImageSpec, to: &ImageSpec) -> Result<()> {
         self.rbd_rename(image, to)
+    }
+    fn give_name(&self, made: &Image, image: &ImageSpec) -> Result<()> {
+        self.rbd_give_name(made, image)
     }
     fn forget_name(&self, name: &ImageSpec, id: &str) -> Result<()> {
         self.rbd_forget_name(name, id)

@@ -280,6 +280,9 @@ impl Write for Site {
     fn rename(&self, image: &ImageSpec, to: &ImageSpec) -> Result<()> {
         self.model_rename(image, to)
     }
+    fn give_name(&self, made: &Image, image: &ImageSpec) -> Result<()> {
+        self.model_rename(&image.sibling(&made.name), image)
+    }
     fn forget_name(&self, _: &ImageSpec, _: &str) -> Result<()> {
         Ok(())
     }

@@ -1,0 +1,110 @@
+//! What is read past librbd is what librbd says.
+
+use super::*;
+
+fn same(s: &crate::bindings::Live, image: &ImageSpec) -> bool {
+    let (own, theirs) = (s.info_by_header(image), s.info_by_librbd(image).expect("info"));
+    // An image is asked for once more where its header does not say all.
+    own.inspect(|i| assert_eq!(*i, theirs, "{image}")).is_some()
+}
+
+#[test]
+fn headers_say_what_librbd_says() {
+    if !on_lab() {
+        return;
+    }
+    let (pool, other) = (LabPool::new(), LabPool::new());
+    let s = &*pool.admin;
+    let team = format!("{}/team", pool.name);
+    let made = std::process::Command::new("rbd").args(["--id", "admin", "namespace", "create", &team]).status();
+    assert!(made.expect("rbd").success());
+    let image = |n: &str| ImageSpec::new(&pool.name, n);
+    let in_team = |n: &str| ImageSpec { namespace: "team".into(), ..image(n) };
+    let create = |i: &ImageSpec, size, o: &ImageOpts| {
+        Write::create(s, i, size, o).expect("create");
+        i.clone()
+    };
+    let features =
+        |list: &[&str]| ImageOpts { features: Some(list.iter().map(|f| f.to_string()).collect()), ..small() };
+    let plain = [
+        create(&image("a"), 4 * MIB, &small()),
+        create(&image("empty"), 0, &ImageOpts::default()),
+        create(&image("odd"), 5 * MIB + 512, &ImageOpts::default()),
+        create(&image("bare"), MIB, &features(&["layering"])),
+        create(&image("journal"), MIB, &features(&["exclusive-lock", "journaling"])),
+        create(&in_team("名字"), 4 * MIB, &small()),
+        create(&ImageSpec::new(&other.name, "parent"), 8 * MIB, &small()),
+    ];
+    for i in &plain {
+        assert!(same(s, i), "{i}");
+    }
+
+    let parents = [image("a"), in_team("名字"), ImageSpec::new(&other.name, "parent")];
+    for (n, parent) in parents.iter().enumerate() {
+        s.snap_create(&parent.at("z")).expect("snap");
+        assert!(!same(s, parent), "{parent} has a snapshot");
+        let child = image(&format!("child-{n}"));
+        s.clone_image(&parent.at("z"), &child, &ImageOpts::default()).expect("clone");
+        assert!(same(s, &child), "{child}");
+        s.resize(&child, MIB, true, &none()).expect("shrunk");
+        assert!(same(s, &child), "{child}, with less of its parent");
+        assert_eq!(Read::info(s, &child).expect("info").parent.map(|p| p.overlap), Some(MIB));
+    }
+    s.rename(&image("a"), &image("b")).expect("renamed");
+    assert!(same(s, &image("child-0")));
+    // A snapshot with clones goes to the trash of its image, and an image with clones to that of its pool.
+    s.snap_rm(&image("b").at("z")).expect("snap rm");
+    assert!(!same(s, &image("child-0")));
+    s.flatten(&image("child-0"), &none()).expect("flatten");
+    assert!(same(s, &image("child-0")));
+
+    let striped = ImageOpts { stripe_unit: Some(65536), stripe_count: Some(4), ..ImageOpts::default() };
+    assert!(!same(s, &create(&image("striped"), 8 * MIB, &striped)));
+    let elsewhere = ImageOpts { data_pool: Some(other.name.clone()), ..small() };
+    assert!(!same(s, &create(&image("elsewhere"), MIB, &elsewhere)));
+    assert_eq!(s.info_by_header(&image("missing")), None);
+}
+
+#[test]
+fn one_of_many_is_given_a_name() {
+    if !on_lab() {
+        return;
+    }
+    let pool = LabPool::new();
+    let image = |n: &str| ImageSpec::new(&pool.name, n);
+    let sites: Vec<_> = (0..4).map(|_| live("admin", None)).collect();
+    for round in 0..10 {
+        let taken = image("taken");
+        let made: Vec<_> = (0..sites.len())
+            .map(|n| {
+                let from = image(&format!("from-{n}"));
+                let o = match n {
+                    // This one is left to librbd.
+                    3 => ImageOpts { features: Some(vec!["exclusive-lock".into(), "journaling".into()]), ..small() },
+                    _ => small(),
+                };
+                Write::create(&sites[n], &from, MIB, &o).expect("create");
+                Read::info(&sites[n], &from).expect("info")
+            })
+            .collect();
+        let results: Vec<_> = std::thread::scope(|scope| {
+            let naming: Vec<_> =
+                sites.iter().zip(&made).map(|(s, made)| scope.spawn(|| s.give_name(made, &taken))).collect();
+            naming.into_iter().map(|r| r.join().expect("named")).collect()
+        });
+        let holder = Read::info(&*pool.admin, &taken).expect("info").id;
+        for (made, r) in made.iter().zip(results) {
+            match r {
+                Ok(()) => assert_eq!(made.id, holder, "round {round}"),
+                Err(e) => assert_eq!((e.kind, e.subject), (Kind::Exists, taken.to_string()), "round {round}"),
+            }
+        }
+        assert_eq!(names(&*pool.admin, &pool.name).len(), 4, "round {round}");
+        for name in names(&*pool.admin, &pool.name) {
+            pool.admin.remove(&image(&name), &none()).expect("the losers kept their names");
+        }
+    }
+    let out = std::process::Command::new("rados").args(["--id", "admin", "-p", &pool.name, "ls"]).output();
+    let left = String::from_utf8_lossy(&out.expect("rados").stdout).into_owned();
+    assert!(!left.contains("rbd_id."), "{left}");
+}
