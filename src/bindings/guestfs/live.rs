@@ -129,12 +129,12 @@ impl Live {
                     Err(e) if matches!(e.0, libc::EINVAL | libc::EOPNOTSUPP) => false,
                     Err(e) => return Err(self.image_error(e, spec)),
                 };
-                Ok((Arc::new(direct::Rbd { image, size }), locked))
+                Ok((Arc::new(direct::Rbd::new(image, size, locked)), locked))
             }
             Disk::Image(spec) => {
                 let image = self.open_image(spec)?;
                 let size = image.stat().map_err(|e| self.image_error(e, spec))?.size;
-                Ok((Arc::new(direct::Rbd { image, size }), false))
+                Ok((Arc::new(direct::Rbd::new(image, size, false)), false))
             }
             Disk::File(path) => {
                 let file = std::fs::File::options().read(true).write(writable).open(path)?;

@@ -2,19 +2,21 @@
 //! parent's, and 3 to 4 ms of CPU in librbd. These are the methods of the OSD's class `rbd` that the kernel's client calls, too
 //! (cls_rbd.cc; their encoding is that of Ceph: little endian, a text or list by its length first).
 
-use super::info::id_object;
+use super::info::{id_object, snap_namespace};
 use super::lists::time;
 use crate::bindings::ceph::sys::{Errno, IoCtx, cstring};
 use crate::bindings::live::Live;
-use crate::bindings::rbd::api::{self, Parent};
+use crate::bindings::rbd::api::{self, Parent, Snap};
 use crate::bindings::rbd::features;
 use crate::bindings::spec::ImageSpec;
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 
 /// `CEPH_NOSNAP`: the image as it is now.
 const NOW: [u8; 8] = (-2i64).to_le_bytes();
 /// `SNAPSHOT_NAMESPACE_TYPE_USER`: others are in the trash, or of a group.
 const USER: u32 = 0;
+/// Snapshots: each is a question.
+const FEW: u32 = 16;
 const DIRECTORY: &CStr = c"rbd_directory";
 
 /// Reads what Ceph has encoded; `None` where there is less of it.
@@ -62,16 +64,62 @@ fn text(s: &str) -> Vec<u8> {
     out
 }
 
+fn header(id: &str) -> Option<CString> {
+    cstring(&format!("rbd_header.{id}")).ok()
+}
+
+/// A snapshot of the user's.
+fn snap_by_header(io: &IoCtx, header: &CStr, id: &[u8; 8]) -> Option<Snap> {
+    const PROTECTED: u8 = 2;
+    let [found, protection] = io.ask_rbd(header, [(c"snapshot_get", id), (c"get_protection_status", id)]).ok()?;
+    let mut found = Encoded(&found);
+    found.structure()?;
+    let id = found.u64()?;
+    found.structure()?;
+    if found.u32()? != USER {
+        return None;
+    }
+    Some(Snap {
+        id,
+        name: found.text()?,
+        size: found.u64()?,
+        protected: Encoded(&protection).byte()? == PROTECTED,
+        timestamp: time(found.seconds()?),
+        namespace: snap_namespace(USER as i32),
+        original_name: None,
+    })
+}
+
+/// Those of a `SnapContext`, when they are few and all the user's.
+fn snaps_by_header(io: &IoCtx, header: &CStr, context: &[u8]) -> Option<Vec<Snap>> {
+    let mut context = Encoded(context);
+    let (_, count) = (context.u64()?, context.u32()?);
+    if count > FEW {
+        return None;
+    }
+    let mut snaps: Vec<Snap> =
+        (0..count).map(|_| snap_by_header(io, header, &context.take()?)).collect::<Option<_>>()?;
+    snaps.sort_by_key(|s| s.id);
+    Some(snaps)
+}
+
 impl Live {
-    /// What `rbd info` says, of images without snapshots, stripes and a pool of their own for data, which are nearly all;
-    /// `None` for the others, and where anything is not as expected: librbd knows.
+    /// What `rbd snap ls` says, of images with a few snapshots that are all the user's.
+    pub(crate) fn snap_ls_by_header(&self, image: &ImageSpec) -> Option<Vec<Snap>> {
+        let (io, header) = (self.image_ioctx(image).ok()?, header(&self.id_by_object(image)?)?);
+        let [context] = io.ask_rbd(&header, [(c"get_snapcontext", &[])]).ok()?;
+        snaps_by_header(&io, &header, &context)
+    }
+
+    /// What `rbd info` says, of images without stripes, a pool of their own for data, and other snapshots than the user's,
+    /// which are nearly all; `None` for the others, and where anything is not as expected: librbd knows.
     pub(crate) fn info_by_header(&self, image: &ImageSpec) -> Option<api::Image> {
         let id = self.id_by_object(image)?;
-        let io = self.image_ioctx(image).ok()?;
+        let (io, header) = (self.image_ioctx(image).ok()?, header(&id)?);
         let now_for_writing = [&NOW[..], &[0]].concat();
         let [size, prefix, features, flags, snaps, created, modified, data_pool, parent, overlap] = io
             .ask_rbd(
-                &cstring(&format!("rbd_header.{id}")).ok()?,
+                &header,
                 [
                     (c"get_size", &NOW),
                     (c"get_object_prefix", &[]),
@@ -89,11 +137,10 @@ impl Live {
         let mut size = Encoded(&size);
         let (order, size) = (size.byte()?, size.u64()?);
         let bits = Encoded(&features).u64()?;
-        let mut snaps = Encoded(&snaps);
-        let (_, snaps) = (snaps.u64()?, snaps.u32()?);
-        if snaps > 0 || Encoded(&data_pool).i64()? >= 0 || bits & !features::PLAIN != 0 {
+        if Encoded(&data_pool).i64()? >= 0 || bits & !features::PLAIN != 0 {
             return None;
         }
+        let snaps = snaps_by_header(&io, &header, &snaps)?;
         let mut parent = Encoded(&parent);
         parent.structure()?;
         let object_size = 1u64.checked_shl(order.into())?;
@@ -106,7 +153,7 @@ impl Live {
             objects: size.div_ceil(object_size),
             order: order.into(),
             object_size,
-            snapshot_count: 0,
+            snapshot_count: snaps.len() as u64,
             block_name_prefix: Encoded(&prefix).text()?,
             format: 2,
             features: features::names(bits),
@@ -138,21 +185,14 @@ impl Live {
         let pool = io.cluster().pool_name(pool).ok()?;
         let io = self.ioctx(&pool, &pool_namespace).ok()?;
         let [name] = io.ask_rbd(DIRECTORY, [(c"dir_get_name", &text(&id))]).ok()?;
-        let [found] = io.ask_rbd(&cstring(&format!("rbd_header.{id}")).ok()?, [(c"snapshot_get", &snap)]).ok()?;
-        let mut found = Encoded(&found);
-        found.structure()?;
-        found.u64()?;
-        found.structure()?;
-        if found.u32()? != USER {
-            return None;
-        }
+        let found = snap_by_header(&io, &header(&id)?, &snap)?;
         let mut overlap = Encoded(overlap);
         Some(Parent {
             pool,
             pool_namespace,
             image: Encoded(&name).text()?,
             id,
-            snapshot: found.text()?,
+            snapshot: found.name,
             trash: false,
             overlap: if overlap.byte()? == 1 { overlap.u64()? } else { 0 },
         })

@@ -14,7 +14,7 @@ use std::ffi::CString;
 const USER: i32 = 0;
 const TRASH: i32 = 2;
 
-fn snap_namespace(kind: i32) -> String {
+pub(super) fn snap_namespace(kind: i32) -> String {
     match kind {
         USER => "user".into(),
         1 => "group".into(),
@@ -56,7 +56,7 @@ impl Live {
         self.describe_image(&open, &spec.sibling(&name)).map_err(|e| self.image_error(e, &spec))
     }
 
-    fn describe_image(&self, open: &Image, image: &ImageSpec) -> std::result::Result<api::Image, Errno> {
+    pub(super) fn describe_image(&self, open: &Image, image: &ImageSpec) -> std::result::Result<api::Image, Errno> {
         let stat = open.stat()?;
         let pool = open.io().pool_id();
         let data_pool = match open.data_pool_id() {
@@ -65,12 +65,12 @@ impl Live {
         };
         let parent = match open.parent()? {
             None => None,
-            Some((parent, snapshot)) => Some(Parent {
+            Some((parent, snap)) => Some(Parent {
                 pool: parent.pool,
                 pool_namespace: parent.namespace,
                 image: parent.name,
                 id: parent.id,
-                snapshot,
+                snapshot: snap.name,
                 trash: parent.trash,
                 overlap: open.overlap()?,
             }),
@@ -136,6 +136,13 @@ impl Live {
     }
 
     pub(super) fn rbd_snap_ls(&self, image: &ImageSpec, all: bool) -> Result<Vec<Snap>> {
+        if let Some(found) = self.snap_ls_by_header(image) {
+            return Ok(found);
+        }
+        self.snap_ls_by_librbd(image, all)
+    }
+
+    pub(crate) fn snap_ls_by_librbd(&self, image: &ImageSpec, all: bool) -> Result<Vec<Snap>> {
         let open = self.open_image_ro(image)?;
         let list = || {
             let mut list = Vec::new();

@@ -3,7 +3,7 @@
 use crate::bindings::ceph::api::Read as _;
 use crate::bindings::ceph::sys::Errno;
 use crate::bindings::live::Live;
-use crate::bindings::rbd::api::ImageOpts;
+use crate::bindings::rbd::api::{self, ImageOpts};
 use crate::bindings::rbd::errors::{good_name, image_exists, no_name};
 use crate::bindings::rbd::features;
 use crate::bindings::rbd::sys::{Image, Options, Rbd, option};
@@ -115,35 +115,30 @@ impl Live {
 
     /// The options of `o`, and where it is silent those of `source`: librbd's own clone and copy would take the
     /// cluster's default features and lose the data pool.
-    fn image_opts_like(&self, source: &Image, o: &ImageOpts) -> std::result::Result<ImageOpts, Errno> {
+    fn image_opts_like(source: &api::Image, o: &ImageOpts) -> Result<ImageOpts> {
         let mut o = o.clone();
         if o.features.is_none() {
-            o.features = Some(features::names(features::askable(source.features()?)));
+            o.features = Some(features::names(features::askable(features::bits(&source.features)?)));
         }
-        if o.data_pool.is_none() {
-            let id = source.data_pool_id();
-            if id >= 0 && id != source.io().pool_id() {
-                o.data_pool = Some(source.io().cluster().pool_name(id)?);
-            }
-        }
+        o.data_pool = o.data_pool.or_else(|| source.data_pool.clone());
         let same_size = o.object_size.is_none();
         if same_size {
-            o.object_size = Some(source.stat()?.object_size);
+            o.object_size = Some(source.object_size);
         }
         if o.stripe_unit.is_none() && o.stripe_count.is_none() {
-            if same_size {
-                (o.stripe_unit, o.stripe_count) = (Some(source.stripe_unit()?), Some(source.stripe_count()?));
-            } else {
+            (o.stripe_unit, o.stripe_count) = match same_size {
+                true => (Some(source.stripe_unit), Some(source.stripe_count)),
                 // librbd would take the source's stripes, which need not fit into the new objects.
-                (o.stripe_unit, o.stripe_count) = (o.object_size, Some(1));
-            }
+                false => (o.object_size, Some(1)),
+            };
         }
         Ok(o)
     }
 
     pub(super) fn options_like(&self, source: &Image, of: &SourceSpec, o: &ImageOpts) -> Result<Options> {
         check_opts(o)?;
-        self.image_options(&self.image_opts_like(source, o).map_err(|e| self.image_error(e, of))?)
+        let source = self.describe_image(source, &of.image).map_err(|e| self.image_error(e, of))?;
+        self.image_options(&Self::image_opts_like(&source, o)?)
     }
 
     pub(super) fn rbd_clone(&self, parent: &SnapSpec, child: &ImageSpec, o: &ImageOpts) -> Result<()> {
@@ -171,12 +166,22 @@ impl Live {
     }
 
     fn opts_of_clone(&self, parent: &SnapSpec, o: &ImageOpts) -> Result<ImageOpts> {
-        let source = SourceSpec { image: parent.image.clone(), snap: Some(parent.snap.clone()) };
-        let open = self.open_image(&source)?;
-        let mut like = self.image_opts_like(&open, o).map_err(|e| self.image_error(e, &source))?;
+        let snaps = self.snap_ls_by_header(&parent.image).unwrap_or_default();
+        let by_header = match snaps.iter().any(|s| s.name == parent.snap) {
+            true => self.info_by_header(&parent.image),
+            false => None,
+        };
+        let source = by_header.map_or_else(|| self.info_of_snap(parent), Ok)?;
+        let mut like = Self::image_opts_like(&source, o)?;
         like.features.get_or_insert_default().push("layering".to_string());
         self.parents.keep(parent, o, &like);
         Ok(like)
+    }
+
+    fn info_of_snap(&self, snap: &SnapSpec) -> Result<api::Image> {
+        let source = SourceSpec { image: snap.image.clone(), snap: Some(snap.snap.clone()) };
+        let open = self.open_image(&source)?;
+        self.describe_image(&open, &snap.image).map_err(|e| self.image_error(e, &source))
     }
 
     /// Makes the image that a copy or an import fills.

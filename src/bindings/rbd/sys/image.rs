@@ -230,7 +230,7 @@ impl Image {
     }
 
     /// The parent and the name of its snapshot; `None` for an image that is no clone.
-    pub fn parent(&self) -> Result<Option<(Linked, String)>> {
+    pub fn parent(&self) -> Result<Option<(Linked, ParentSnap)>> {
         let mut image = LinkedImageSpecT::empty();
         let mut snap = SnapSpecT { id: 0, namespace_type: 0, name: std::ptr::null_mut() };
         // SAFETY: an open image and two structures to fill.
@@ -238,7 +238,7 @@ impl Image {
             Err(Errno(libc::ENOENT)) => return Ok(None),
             rc => rc?,
         };
-        let found = (Linked::from(&image), owned(snap.name));
+        let found = (Linked::from(&image), ParentSnap { id: snap.id, name: owned(snap.name) });
         // SAFETY: both were filled above and are given back once.
         unsafe {
             (self.lib.rbd_linked_image_spec_cleanup)(&mut image);

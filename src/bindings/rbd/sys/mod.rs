@@ -12,7 +12,7 @@ mod snap;
 
 pub use image::{Image, Linked, Locker, RawWatcher, Stat};
 pub use pool::*;
-pub use snap::RawSnap;
+pub use snap::{ParentSnap, RawSnap};
 
 use crate::bindings::ceph::calls::Ticket;
 use crate::bindings::ceph::sys::{Call, Errno, Result, check, cstring};

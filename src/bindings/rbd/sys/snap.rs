@@ -9,6 +9,12 @@ pub struct RawSnap {
     pub name: String,
 }
 
+/// The snapshot that an image is a clone of.
+pub struct ParentSnap {
+    pub id: u64,
+    pub name: String,
+}
+
 impl Image {
     /// All snapshots, those of other namespaces too.
     pub fn snaps(&self) -> Result<Vec<RawSnap>> {

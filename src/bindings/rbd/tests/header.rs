@@ -5,6 +5,8 @@ use super::*;
 fn same(s: &crate::bindings::Live, image: &ImageSpec) -> bool {
     let (own, theirs) = (s.info_by_header(image), s.info_by_librbd(image).expect("info"));
     // An image is asked for once more where its header does not say all.
+    let snaps = s.snap_ls_by_header(image);
+    snaps.inspect(|list| assert_eq!(*list, s.snap_ls_by_librbd(image, true).expect("snap ls"), "{image}"));
     own.inspect(|i| assert_eq!(*i, theirs, "{image}")).is_some()
 }
 
@@ -41,8 +43,11 @@ fn headers_say_what_librbd_says() {
 
     let parents = [image("a"), in_team("名字"), ImageSpec::new(&other.name, "parent")];
     for (n, parent) in parents.iter().enumerate() {
+        s.snap_create(&parent.at("y")).expect("snap");
+        s.resize(parent, 9 * MIB, false, &none()).expect("grown");
         s.snap_create(&parent.at("z")).expect("snap");
-        assert!(!same(s, parent), "{parent} has a snapshot");
+        s.snap_protect(&parent.at("z")).expect("protected");
+        assert!(same(s, parent) && Read::info(s, parent).expect("info").snapshot_count == 2, "{parent}");
         let child = image(&format!("child-{n}"));
         s.clone_image(&parent.at("z"), &child, &ImageOpts::default()).expect("clone");
         assert!(same(s, &child), "{child}");
@@ -53,8 +58,9 @@ fn headers_say_what_librbd_says() {
     s.rename(&image("a"), &image("b")).expect("renamed");
     assert!(same(s, &image("child-0")));
     // A snapshot with clones goes to the trash of its image, and an image with clones to that of its pool.
+    s.snap_unprotect(&image("b").at("z")).expect("unprotected");
     s.snap_rm(&image("b").at("z")).expect("snap rm");
-    assert!(!same(s, &image("child-0")));
+    assert!(!same(s, &image("child-0")) && !same(s, &image("b")));
     s.flatten(&image("child-0"), &none()).expect("flatten");
     assert!(same(s, &image("child-0")));
 
@@ -62,6 +68,10 @@ fn headers_say_what_librbd_says() {
     assert!(!same(s, &create(&image("striped"), 8 * MIB, &striped)));
     let elsewhere = ImageOpts { data_pool: Some(other.name.clone()), ..small() };
     assert!(!same(s, &create(&image("elsewhere"), MIB, &elsewhere)));
+    for n in 0..20 {
+        s.snap_create(&image("odd").at(&format!("s{n}"))).expect("snap");
+    }
+    assert!(!same(s, &image("odd")), "each snapshot would be a question");
     assert_eq!(s.info_by_header(&image("missing")), None);
 }
 

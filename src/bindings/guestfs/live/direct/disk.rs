@@ -1,5 +1,6 @@
 //! A disk as a row of bytes: an RBD image, or a raw file of this host.
 
+use super::below::Below;
 use crate::bindings::rbd::sys::Image;
 use crate::error::{Error, Result};
 use std::collections::HashMap;
@@ -33,19 +34,42 @@ fn failed(what: &str, errno: i32) -> Error {
 }
 
 pub struct Rbd {
-    pub image: Image,
-    pub size: u64,
+    image: Image,
+    size: u64,
+    below: Option<Below>,
 }
 
-impl Disk for Rbd {
-    fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<()> {
+impl Rbd {
+    /// `locked`: nobody else writes to it.
+    pub fn new(image: Image, size: u64, locked: bool) -> Rbd {
+        let below = if locked { Below::of(&image) } else { None };
+        Rbd { image, size, below }
+    }
+
+    fn ask(&self, buf: &mut [u8], offset: u64) -> Result<()> {
         match self.image.read_at(buf, offset, false).map_err(|e| failed("read", e.0))? {
             n if n == buf.len() => Ok(()),
             _ => Err(failed("read", libc::EIO)),
         }
     }
 
+    fn changes(&self) {
+        if let Some(below) = &self.below {
+            below.written();
+        }
+    }
+}
+
+impl Disk for Rbd {
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<()> {
+        match &self.below {
+            Some(below) => below.read_at(buf, offset, &|buf, offset| self.ask(buf, offset)),
+            None => self.ask(buf, offset),
+        }
+    }
+
     fn write_at(&self, data: &[u8], offset: u64) -> Result<()> {
+        self.changes();
         self.image.write_at(data, offset, false).map_err(|e| failed("write to", e.0))
     }
 
@@ -54,6 +78,7 @@ impl Disk for Rbd {
     }
 
     fn discard(&self, offset: u64, len: u64) -> Result<()> {
+        self.changes();
         // librbd takes at most 1 GiB at once.
         let step = 1 << 30;
         let pieces = (offset..offset.saturating_add(len)).step_by(step as usize);

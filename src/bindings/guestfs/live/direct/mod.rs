@@ -3,6 +3,7 @@
 //! Whatever is not known for certain stops it with [`Stop::Appliance`], before anything has been written: edits gather in
 //! memory and reach the disk when the guest is synced or closed, in an order that a crash cannot hurt (`journal`).
 
+mod below;
 mod check;
 mod disk;
 mod edit;

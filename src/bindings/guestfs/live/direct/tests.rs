@@ -1,5 +1,6 @@
 //! On filesystems that mke2fs makes, judged by e2fsck. The lab's guests are in `guestfs/tests`.
 
+mod below;
 mod crash;
 mod fuzz;
 mod shapes;
