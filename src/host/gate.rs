@@ -228,8 +228,11 @@ impl Gate {
         if lock(&self.made).is_empty() {
             return None;
         }
-        let id = self.world.rbd().id(image).ok()?;
-        (lock(&self.made).get(&id) == Some(&current_frame())).then(|| Undo::Within { image: image.clone() })
+        self.within_id(image, &self.world.rbd().id(image).ok()?)
+    }
+
+    pub fn within_id(&self, image: &ImageSpec, id: &str) -> Option<Undo> {
+        (lock(&self.made).get(id) == Some(&current_frame())).then(|| Undo::Within { image: image.clone() })
     }
 
     /// Notes that the transaction that is going on puts an image back when it fails: what is done in it goes with that.

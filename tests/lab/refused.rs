@@ -178,3 +178,34 @@ fn each_for_its_reason() {
     assert_eq!(site.state(), before);
     site.settled();
 }
+
+/// An appliance that does not start takes nothing over: what needs none goes on.
+#[test]
+fn without_an_appliance() {
+    let Some(site) = site() else { return };
+    let before = site.state();
+    let vm = "z-k8s-n-3";
+    site.zs(&["clone.rhai", vm]).ok();
+    let script = format!(
+        "let g = guestfs.open(\"{POOL}/{vm}\");
+         g.write(\"/etc/zs-before\", \"1\");
+         for i in 0..2 {{
+             try {{ g.sh(\"true\"); throw \"it started\"; }} catch (e) {{ print(e.message); }}
+             print(g.read(\"/etc/zs-before\"));
+             g.write(\"/etc/zs-after\", \"2\");
+         }}"
+    );
+    let run = site.zs_with(&["-e", &script], &[("LIBGUESTFS_HV", "/bin/false")]);
+    assert_eq!(run.code, 0, "{}{}", run.out, run.err);
+    assert_eq!(run.out.matches("the appliance did not start").count(), 2, "{}", run.out);
+    let read = site.zs(&[
+        "-e",
+        &format!(
+            "guestfs.read(\"{POOL}/{vm}\", \"/etc/zs-before\") + guestfs.read(\"{POOL}/{vm}\", \"/etc/zs-after\")"
+        ),
+    ]);
+    assert_eq!(read.out.trim(), "12", "{}", read.err);
+    site.destroy(vm);
+    assert_eq!(site.state(), before);
+    site.settled();
+}

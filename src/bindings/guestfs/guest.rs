@@ -6,14 +6,14 @@ use super::identity::{Files, Staged, rsa_keys};
 use super::sys::ext2fs;
 use crate::bindings::ceph;
 use crate::bindings::rbd::sys::Rbd;
-use crate::bindings::spec::{ImageSpec, SourceSpec};
+use crate::bindings::spec::SourceSpec;
 use crate::bindings::virsh::definition::{Doc, rbd_disks};
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::host::op::Op;
 use crate::host::undo::Undo;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 /// Closed by `close`, or when the script has forgotten it.
 #[derive(Clone)]
@@ -25,6 +25,8 @@ struct Open {
     disk: SourceSpec,
     writable: bool,
     closed: AtomicBool,
+    /// Of the image; it is this one as long as the guest is open, whatever the name becomes.
+    image_id: OnceLock<String>,
 }
 
 impl Drop for Open {
@@ -112,7 +114,8 @@ impl Guest {
         } else {
             host.guestfs().open_ro(&disk, &host.events.progress(&op, host.cancel.clone()))?
         };
-        Ok(Guest(Arc::new(Open { host: host.clone(), id, disk, writable, closed: AtomicBool::new(false) })))
+        let (host, closed) = (host.clone(), AtomicBool::new(false));
+        Ok(Guest(Arc::new(Open { host, id, disk, writable, closed, image_id: OnceLock::new() })))
     }
 
     pub fn host(&self) -> &Host {
@@ -139,7 +142,7 @@ impl Guest {
     }
 
     pub fn is_within(&self) -> Option<Undo> {
-        self.0.host.gate.within(&self.0.disk.image)
+        self.0.host.gate.within_id(&self.0.disk.image, &self.image_id().ok()?)
     }
 
     fn writable(&self) -> Result<GuestId> {
@@ -191,11 +194,15 @@ impl Guest {
         let back = before::opposite(edits, &mut now).map_err(|e| self.at(e))?;
         let text = serde_json::to_string(&back).map_err(|e| Error::failed(e.to_string()))?;
         let before = self.host().gate.keep("guest.json", text.as_bytes())?;
-        Ok(Undo::GuestEdits { image_id: self.image_id(&image)?, image, before })
+        Ok(Undo::GuestEdits { image_id: self.image_id()?, image, before })
     }
 
-    fn image_id(&self, image: &ImageSpec) -> Result<String> {
-        self.host().rbd().id(image)
+    fn image_id(&self) -> Result<String> {
+        if let Some(id) = self.0.image_id.get() {
+            return Ok(id.clone());
+        }
+        let id = self.host().rbd().id(&self.0.disk.image)?;
+        Ok(self.0.image_id.get_or_init(|| id).clone())
     }
 
     /// Does what is more than edits: uploads, commands.

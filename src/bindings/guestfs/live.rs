@@ -86,14 +86,18 @@ impl Drop for Guests {
 
 impl Live {
     fn open_guest(&self, disk: Disk, writable: bool, p: &Progress) -> Result<GuestId> {
-        let guest: Box<dyn Engine> = match self.open_direct(&disk, writable)? {
-            Some(direct) => Box::new(direct),
-            None => Box::new(appliance::open(self, &disk, writable, p)?),
-        };
+        let guest = self.engine(&disk, writable, p)?;
         let g = GuestId(self.guests.given.fetch_add(1, Ordering::SeqCst) + 1);
         let slot = Slot { disk, writable, guest: Mutex::new(Some(guest)) };
         lock(&self.guests.open).insert(g, Arc::new(slot));
         Ok(g)
+    }
+
+    fn engine(&self, disk: &Disk, writable: bool, p: &Progress) -> Result<Box<dyn Engine>> {
+        Ok(match self.open_direct(disk, writable)? {
+            Some(direct) => Box::new(direct),
+            None => Box::new(appliance::open(self, disk, writable, p)?),
+        })
     }
 
     /// `None` when the appliance is to do it.
@@ -161,6 +165,12 @@ impl Live {
         let slot = self.guests.slot(g)?;
         let subject = || if path.is_empty() { slot.disk.to_string() } else { format!("{}:{path}", slot.disk) };
         let mut guest = lock(&slot.guest);
+        let p = Progress::new(self.cancel.clone(), |_, _| {});
+        if guest.is_none() {
+            // Closed meanwhile; or an appliance was to take over, and did not start.
+            self.guests.slot(g)?;
+            *guest = Some(self.engine(&slot.disk, slot.writable, &p)?);
+        }
         let engine = guest.as_deref_mut().ok_or_else(|| closed().subject(subject()))?;
         let why = match f(engine) {
             Ok(v) => return Ok(v),
@@ -174,7 +184,6 @@ impl Live {
         if let Some(direct) = guest.take() {
             direct.close(&self.cancel).map_err(|e| e.subject(&slot.disk))?;
         }
-        let p = Progress::new(self.cancel.clone(), |_, _| {});
         let mut next: Box<dyn Engine> = Box::new(appliance::open(self, &slot.disk, slot.writable, &p)?);
         let done = f(&mut *next);
         *guest = Some(next);
