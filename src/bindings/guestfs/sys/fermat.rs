@@ -1,5 +1,5 @@
-//! Fermat's test of eight numbers at once, and rests by as many small primes, where the processor multiplies eight times
-//! 52 bits at once (AVX-512 IFMA).
+//! Fermat's test of eight numbers at once, and rests by as many small primes, where the processor multiplies eight
+//! times 52 bits at once (AVX-512 IFMA).
 //!
 //! A register holds the same limb of all eight. Squares are sums by column, of tiles of six limbs by six: the twelve
 //! columns of a tile stay in registers, and limbs are read twelve times less often than they are multiplied.

@@ -1,5 +1,5 @@
-//! Whether a large number is a prime: by vectors, or by the arithmetic of AWS-LC, whose assembly is twice as fast as what
-//! Rust compiles to without them.
+//! Whether a large number is a prime: by vectors, or by the arithmetic of AWS-LC, whose assembly is twice as fast as
+//! what Rust compiles to without them.
 
 #[cfg(target_arch = "x86_64")]
 use super::fermat::Vectors;
