@@ -3,6 +3,8 @@
 #![allow(unsafe_code)]
 
 pub mod ext2fs;
+#[cfg(target_arch = "x86_64")]
+mod fermat;
 mod grow;
 pub mod primes;
 mod table;
