@@ -2,7 +2,7 @@
 
 use crate::bindings::ceph::sys::Errno;
 use crate::bindings::rbd::features;
-use crate::bindings::rbd::sys::Image;
+use crate::bindings::rbd::sys::{Buffers, Image};
 use crate::bindings::spec::Progress;
 use crate::error::{Error, Result};
 use std::ops::Range;
@@ -114,12 +114,18 @@ impl<'a, T: Sync> Work<'a, T> {
         }
     }
 
-    fn spread(&self, worker: impl Fn() + Sync) -> Result<()> {
+    /// Gives each worker a buffer of a piece.
+    fn spread(&self, worker: impl Fn(&mut [u8]) + Sync) -> Result<()> {
+        let mut buffers =
+            Buffers::new(JOBS.min(self.list.len()), PIECE as usize).map_err(|_| Error::failed("out of memory"))?;
+        let worker = &worker;
         std::thread::scope(|s| {
-            for _ in 1..JOBS.min(self.list.len()) {
-                s.spawn(&worker);
+            let mut parts = buffers.parts();
+            let own = parts.next();
+            for buf in parts {
+                s.spawn(|| worker(buf));
             }
-            worker();
+            own.map(worker);
         });
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).take().map_or(Ok(()), Err)
     }
@@ -133,8 +139,7 @@ pub fn each<T: Sync>(
     work: impl Fn(&mut [u8], &T) -> Result<()> + Sync,
 ) -> Result<()> {
     let all = Work::new(list, &len, p);
-    all.spread(|| {
-        let mut buf = vec![0; PIECE as usize];
+    all.spread(|buf| {
         while let Some((_, item)) = all.take() {
             let n = len(item);
             all.settle(work(&mut buf[..n as usize], item), n);
@@ -158,8 +163,7 @@ pub fn in_order<T: Sync>(
     let all = Work::new(list, &len, p);
     let turn = Mutex::new((0, take));
     let changed = Condvar::new();
-    all.spread(|| {
-        let mut buf = vec![0; PIECE as usize];
+    all.spread(|buf| {
         while let Some((n, item)) = all.take() {
             let size = len(item);
             let filled = fill(&mut buf[..size as usize], item);

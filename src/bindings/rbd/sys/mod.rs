@@ -5,11 +5,13 @@
 
 #![allow(unsafe_code)]
 
+mod buffers;
 mod image;
 mod io;
 mod pool;
 mod snap;
 
+pub use buffers::Buffers;
 pub use image::{Image, Linked, Locker, RawWatcher, Stat};
 pub use pool::*;
 pub use snap::{ParentSnap, RawSnap};
