@@ -17,6 +17,7 @@ use std::io::{Seek, SeekFrom};
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::OnceLock;
 
 impl Live {
     /// What is allocated in an image, its parent's data counted.
@@ -80,19 +81,29 @@ impl Live {
         let meta = source.metadata_list().map_err(error)?;
         let ranges = self.allocated_in_image(&source, from, p).map_err(|e| e.subject(to))?;
         let sparse = o.sparse_size.unwrap_or(SPARSE);
-        let target = self.new_image_target(to, size, &options)?;
-        let fill = || {
-            for (key, value) in &meta {
-                target.metadata_set(key, value).map_err(|e| self.image_error(e, to))?;
+        let made: OnceLock<Result<Image>> = OnceLock::new();
+        let outcome = std::thread::scope(|s| {
+            // To make and open an image is mostly waiting: the first pieces are read meanwhile.
+            let copying = s.spawn(|| {
+                run(&ranges, p, |buf, offset| {
+                    self.read_image_piece(&source, from, buf, offset)?;
+                    let target = made.wait().as_ref().map_err(Error::clone)?;
+                    self.write_image_piece(target, to, buf, offset, sparse)
+                })
+            });
+            let target = made.get_or_init(|| self.new_image_target(to, size, &options));
+            let noted = target.as_ref().map_err(Error::clone).and_then(|t| {
+                meta.iter().try_for_each(|(k, v)| t.metadata_set(k, v)).map_err(|e| self.image_error(e, to))
+            });
+            noted.and(copying.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+        });
+        match made.into_inner() {
+            Some(Ok(target)) => {
+                let outcome = outcome.and_then(|()| target.flush().map_err(|e| self.image_error(e, to)));
+                self.settle_image(outcome, target, to)
             }
-            run(&ranges, p, |buf, offset| {
-                self.read_image_piece(&source, from, buf, offset)?;
-                self.write_image_piece(&target, to, buf, offset, sparse)
-            })?;
-            target.flush().map_err(|e| self.image_error(e, to))
-        };
-        let outcome = fill();
-        self.settle_image(outcome, target, to)
+            _ => outcome,
+        }
     }
 
     /// Closes a filled image, and removes it when it could not be filled.
