@@ -69,6 +69,8 @@ pub struct Run {
     pub script: String,
     pub arguments: Vec<String>,
     pub time: String,
+    #[serde(skip)]
+    serial: u64,
     /// `None` while it goes on, and of a run that was killed.
     pub ms: Option<u64>,
     pub user: String,
@@ -102,6 +104,7 @@ impl Run {
             script: String::new(),
             arguments: Vec::new(),
             time: String::new(),
+            serial: 0,
             ms: None,
             user: String::new(),
             version: String::new(),
@@ -119,7 +122,8 @@ impl Run {
         let mut recovered = false;
         for line in &lines {
             match line {
-                Line::Run { time, script, argv, user, version, ceph_id, undoes, .. } => {
+                Line::Run { time, serial, script, argv, user, version, ceph_id, undoes, .. } => {
+                    run.serial = *serial;
                     run.time.clone_from(time);
                     run.script.clone_from(script);
                     run.arguments.clone_from(argv);
@@ -236,7 +240,7 @@ pub fn all(state: &Path) -> Result<(Vec<Run>, Vec<Error>)> {
             Err(e) => bad.push(e),
         }
     }
-    runs.sort_by(|a, b| (&b.time, &b.run).cmp(&(&a.time, &a.run)));
+    runs.sort_by(|a, b| (b.serial, &b.time, &b.run).cmp(&(a.serial, &a.time, &a.run)));
     name_undone(&mut runs);
     Ok((runs, bad))
 }

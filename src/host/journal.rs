@@ -1,6 +1,7 @@
 //! One append-only file per run: what was intended, learned and done, written ahead and synced.
 
 pub mod rotation;
+pub mod serial;
 
 pub use rotation::{Rotation, is_finished};
 
@@ -19,6 +20,9 @@ pub enum Line {
     Run {
         id: String,
         time: String,
+        /// Higher than that of any run that began before.
+        #[serde(default)]
+        serial: u64,
         script: String,
         argv: Vec<String>,
         user: String,
@@ -242,11 +246,11 @@ pub fn runs(state: &Path) -> Result<Vec<String>> {
         let name = entry.file_name().to_string_lossy().into_owned();
         if let Some(id) = name.strip_suffix(".jsonl") {
             let time = entry.metadata().and_then(|m| m.created().or_else(|_| m.modified())).ok();
-            found.push((time, id.to_string()));
+            found.push((serial::of(&entry.path()), time, id.to_string()));
         }
     }
     found.sort();
-    Ok(found.into_iter().map(|(_, id)| id).collect())
+    Ok(found.into_iter().map(|(_, _, id)| id).collect())
 }
 
 /// An operation of a dead run that is neither undone nor final.

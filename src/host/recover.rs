@@ -35,7 +35,8 @@ pub fn recover(
             first_error.get_or_insert(e);
         }
     }
-    for id in journal::runs(state)? {
+    // What a later run has hung on an earlier one's goes first.
+    for id in journal::runs(state)?.into_iter().rev() {
         match one(state, &id, events, &open) {
             Ok(Some(r)) => all.push(r),
             Ok(None) => {}

@@ -74,3 +74,26 @@ fn a_backup_does_not_go_back_in_time() {
     assert_eq!(site.state(), before);
     site.settled();
 }
+
+/// `undo last` takes back the run that began last, whatever the clock said.
+#[test]
+fn the_last_run_is_the_last_one() {
+    let Some(site) = site() else { return };
+    let before = site.state();
+    for (first, second) in [("+0", "-2d"), ("+2d", "+0")] {
+        for (image, ahead) in [("z-clock-1", first), ("z-clock-2", second)] {
+            with_clock(&site, &["-e", &format!("rbd.create(\"{POOL}/{image}\", \"8M\").id")], ahead).ok();
+        }
+        let all = site.zs(&["history", "--json"]).ok();
+        // The cluster's clock says that it was changed after a run of the day before yesterday.
+        site.zs(&["-y", "undo", "last", "--force", "z-clock-2"]).ok();
+        let left = site.sh(&format!("rbd ls {POOL}"));
+        assert!(left.contains("z-clock-1") && !left.contains("z-clock-2"), "{first} {second}: {left}\n{}", all.out);
+        site.sh(&format!(
+            "rbd rm --no-progress {POOL}/z-clock-1
+             for i in $(rbd trash ls {POOL} | awk '/z-clock-2/ {{print $1}}'); do rbd trash rm --no-progress --force {POOL}/$i; done"
+        ));
+    }
+    assert_eq!(site.state(), before);
+    site.settled();
+}

@@ -2,7 +2,7 @@
 
 use super::{Gate, lock, now};
 use crate::error::Result;
-use crate::host::journal::{Journal, Line, rotation};
+use crate::host::journal::{Journal, Line, rotation, serial};
 use crate::host::op::{ON_HOST, Op};
 
 impl Gate {
@@ -18,6 +18,7 @@ impl Gate {
             &Line::Run {
                 id: self.run.clone(),
                 time: now(),
+                serial: serial::next(&self.setup.state)?,
                 script: s.script.clone(),
                 argv: s.argv.clone(),
                 user: nix::unistd::User::from_uid(nix::unistd::getuid())
