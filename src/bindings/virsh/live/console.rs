@@ -23,18 +23,21 @@ const TURN: u16 = 20;
 pub fn console(c: &Connect, domain: &str, force: bool, cancel: &Cancel) -> Result<()> {
     let stream = Stream::new(c, sys::VIR_STREAM_NONBLOCK).on(domain)?;
     let flags = if force { sys::VIR_DOMAIN_CONSOLE_FORCE } else { sys::VIR_DOMAIN_CONSOLE_SAFE };
-    find(c, domain)?.open_console(None, &stream, flags).on(domain)?;
-    let joined = join(&stream, domain, cancel);
+    let found = find(c, domain)?;
+    found.open_console(None, &stream, flags).on(domain)?;
+    let joined = join(&stream, domain, &found.name().on(domain)?, cancel);
     // An end that the guest has made is one that libvirt calls an error when it is told so again.
     let _ = stream.abort();
     joined
 }
 
-fn join(stream: &Stream, domain: &str, cancel: &Cancel) -> Result<()> {
+fn join(stream: &Stream, domain: &str, name: &str, cancel: &Cancel) -> Result<()> {
     let stdin = std::io::stdin();
     let mut out = std::io::stdout();
     let failed = |e: std::io::Error| Error::from(e).subject("the terminal");
     let _raw = Raw::new()?;
+    // From here on keys are the guest's, and who reads this presses some.
+    write!(out, "console of {name}; Ctrl-] ends it\r\n").and_then(|()| out.flush()).map_err(failed)?;
     let mut buffer = [0; 4096];
     loop {
         cancel.check()?;

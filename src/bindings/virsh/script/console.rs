@@ -49,7 +49,6 @@ pub mod functions {
             let e = Error::unsupported("a console needs a terminal on both sides").subject(&info.name);
             return Err(e.hint("at the prompt: zs; what it said: the domain's <log file>")).raise(OP);
         }
-        virsh.0.events.log("info", &format!("console of {}; Ctrl-] ends it", info.name));
         change(&virsh.0, Op::change(OP, &info.name), Undo::Nothing, |w| w.console(&info.uuid, o.force)).raise(OP)
     }
 }
