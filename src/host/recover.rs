@@ -28,16 +28,17 @@ pub fn recover(
 ) -> Result<(Vec<Recovered>, Option<Error>)> {
     let mut all = Vec::new();
     let mut first_error = None;
+    let runs = journal::runs(state)?;
     // Guests that stand still come first, whichever run has frozen them.
-    for id in journal::runs(state)? {
-        if let Err(e) = thaw(state, &id, events, &open) {
+    for id in &runs {
+        if let Err(e) = thaw(state, id, events, &open) {
             events.log("error", &format!("run {id}: {e}"));
             first_error.get_or_insert(e);
         }
     }
     // What a later run has hung on an earlier one's goes first.
-    for id in journal::runs(state)?.into_iter().rev() {
-        match one(state, &id, events, &open) {
+    for id in runs.iter().rev() {
+        match one(state, id, events, &open) {
             Ok(Some(r)) => all.push(r),
             Ok(None) => {}
             Err(e) => {

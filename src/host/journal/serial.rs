@@ -1,6 +1,6 @@
 //! The order of runs, which clocks do not tell: they are set back, and two runs begin in one second.
 
-use super::{runs_dir, unwritable};
+use super::{runs, runs_dir, unwritable};
 use crate::error::Result;
 use serde::Deserialize;
 use std::fs::{File, OpenOptions};
@@ -19,15 +19,13 @@ pub fn next(state: &Path) -> Result<u64> {
     file.read_to_end(&mut text).map_err(told)?;
     // Lost with a power cut, or removed: the journals know.
     let last = std::str::from_utf8(&text).ok().and_then(|t| t.trim().parse::<u64>().ok());
-    let last = last.unwrap_or_else(|| highest(state));
+    let last = match last {
+        Some(n) => n,
+        None => runs(state)?.last().map_or(0, |id| of(&runs_dir(state).join(format!("{id}.jsonl")))),
+    };
     file.rewind().and_then(|()| file.set_len(0)).map_err(told)?;
     writeln!(file, "{}", last + 1).map_err(told)?;
     Ok(last + 1)
-}
-
-fn highest(state: &Path) -> u64 {
-    let names = std::fs::read_dir(runs_dir(state)).into_iter().flatten().flatten();
-    names.map(|e| of(&e.path())).max().unwrap_or(0)
 }
 
 /// That of a journal; 0 of those from before there were any.
@@ -45,7 +43,7 @@ pub fn of(journal: &Path) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::host::journal::{Journal, Line, runs};
+    use crate::host::journal::{Journal, Line};
 
     #[test]
     fn runs_stand_in_the_order_they_began_in() {

@@ -1,6 +1,6 @@
 //! Changes of images that exist.
 
-use super::info::id_object;
+use super::header::id_object;
 use super::make::check_name;
 use crate::bindings::ceph::sys::Errno;
 use crate::bindings::live::Live;

@@ -2,19 +2,19 @@
 //! parent's, and 3 to 4 ms of CPU in librbd. These are the methods of the OSD's class `rbd` that the kernel's client calls, too
 //! (cls_rbd.cc; their encoding is that of Ceph: little endian, a text or list by its length first).
 
-use super::info::{id_object, snap_namespace};
+use super::info::{USER, snap_namespace};
 use super::lists::time;
-use crate::bindings::ceph::sys::{Errno, IoCtx, cstring};
+use super::make::check_name;
+use crate::bindings::ceph::sys::{Errno, IoCtx, Result, cstring};
 use crate::bindings::live::Live;
 use crate::bindings::rbd::api::{self, Parent, Snap};
+use crate::bindings::rbd::errors::image_exists;
 use crate::bindings::rbd::features;
 use crate::bindings::spec::ImageSpec;
 use std::ffi::{CStr, CString};
 
 /// `CEPH_NOSNAP`: the image as it is now.
 const NOW: [u8; 8] = (-2i64).to_le_bytes();
-/// `SNAPSHOT_NAMESPACE_TYPE_USER`: others are in the trash, or of a group.
-const USER: u32 = 0;
 /// Snapshots: each is a question.
 const FEW: u32 = 16;
 const DIRECTORY: &CStr = c"rbd_directory";
@@ -64,8 +64,14 @@ fn text(s: &str) -> Vec<u8> {
     out
 }
 
-fn header(id: &str) -> Option<CString> {
-    cstring(&format!("rbd_header.{id}")).ok()
+/// Leads from a name to an id: `RBD_ID_PREFIX` of rbd_types.h.
+pub(super) fn id_object(image: &ImageSpec) -> Result<CString> {
+    cstring(&format!("rbd_id.{}", image.image))
+}
+
+/// All that an image is, but its data: `RBD_HEADER_PREFIX`.
+pub(super) fn header_object(id: &str) -> Result<CString> {
+    cstring(&format!("rbd_header.{id}"))
 }
 
 /// A snapshot of the user's.
@@ -76,7 +82,8 @@ fn snap_by_header(io: &IoCtx, header: &CStr, id: &[u8; 8]) -> Option<Snap> {
     found.structure()?;
     let id = found.u64()?;
     found.structure()?;
-    if found.u32()? != USER {
+    // Others are in the trash, or of a group.
+    if found.u32()? as i32 != USER {
         return None;
     }
     Some(Snap {
@@ -85,7 +92,7 @@ fn snap_by_header(io: &IoCtx, header: &CStr, id: &[u8; 8]) -> Option<Snap> {
         size: found.u64()?,
         protected: Encoded(&protection).byte()? == PROTECTED,
         timestamp: time(found.seconds()?),
-        namespace: snap_namespace(USER as i32),
+        namespace: snap_namespace(USER),
         original_name: None,
     })
 }
@@ -104,9 +111,14 @@ fn snaps_by_header(io: &IoCtx, header: &CStr, context: &[u8]) -> Option<Vec<Snap
 }
 
 impl Live {
+    pub(super) fn id_by_object(&self, image: &ImageSpec) -> Option<String> {
+        let found = self.image_ioctx(image).ok()?.read(&id_object(image).ok()?, 256).ok()?;
+        Encoded(&found).text().filter(|id| !id.is_empty())
+    }
+
     /// What `rbd snap ls` says, of images with a few snapshots that are all the user's.
     pub(crate) fn snap_ls_by_header(&self, image: &ImageSpec) -> Option<Vec<Snap>> {
-        let (io, header) = (self.image_ioctx(image).ok()?, header(&self.id_by_object(image)?)?);
+        let (io, header) = (self.image_ioctx(image).ok()?, header_object(&self.id_by_object(image)?).ok()?);
         let [context] = io.ask_rbd(&header, [(c"get_snapcontext", &[])]).ok()?;
         snaps_by_header(&io, &header, &context)
     }
@@ -114,8 +126,12 @@ impl Live {
     /// What `rbd info` says, of images without stripes, a pool of their own for data, and other snapshots than the user's,
     /// which are nearly all; `None` for the others, and where anything is not as expected: librbd knows.
     pub(crate) fn info_by_header(&self, image: &ImageSpec) -> Option<api::Image> {
+        self.info_and_snaps(image).map(|(info, _)| info)
+    }
+
+    pub(super) fn info_and_snaps(&self, image: &ImageSpec) -> Option<(api::Image, Vec<Snap>)> {
         let id = self.id_by_object(image)?;
-        let (io, header) = (self.image_ioctx(image).ok()?, header(&id)?);
+        let (io, header) = (self.image_ioctx(image).ok()?, header_object(&id).ok()?);
         let now_for_writing = [&NOW[..], &[0]].concat();
         let [size, prefix, features, flags, snaps, created, modified, data_pool, parent, overlap] = io
             .ask_rbd(
@@ -144,7 +160,7 @@ impl Live {
         let mut parent = Encoded(&parent);
         parent.structure()?;
         let object_size = 1u64.checked_shl(order.into())?;
-        Some(api::Image {
+        let info = api::Image {
             name: image.image.clone(),
             pool: image.pool.clone(),
             namespace: image.namespace.clone(),
@@ -170,7 +186,8 @@ impl Live {
                     Some(self.parent_by_header(&io, pool, namespace, id, snap, &overlap)?)
                 }
             },
-        })
+        };
+        Some((info, snaps))
     }
 
     fn parent_by_header(
@@ -185,7 +202,7 @@ impl Live {
         let pool = io.cluster().pool_name(pool).ok()?;
         let io = self.ioctx(&pool, &pool_namespace).ok()?;
         let [name] = io.ask_rbd(DIRECTORY, [(c"dir_get_name", &text(&id))]).ok()?;
-        let found = snap_by_header(&io, &header(&id)?, &snap)?;
+        let found = snap_by_header(&io, &header_object(&id).ok()?, &snap)?;
         let mut overlap = Encoded(overlap);
         Some(Parent {
             pool,
@@ -205,10 +222,10 @@ impl Live {
         if made.id.is_empty() || made.features.iter().any(|f| f == features::JOURNAL) {
             return self.rbd_rename(&temp, image);
         }
-        super::make::check_name(image)?;
+        check_name(image)?;
         let io = self.image_ioctx(image)?;
         let told = |e: Errno| match e.0 {
-            libc::EEXIST => crate::bindings::rbd::errors::image_exists(image),
+            libc::EEXIST => image_exists(image),
             _ => self.image_error(e, image),
         };
         let (from, to) = (id_object(&temp).map_err(told)?, id_object(image).map_err(told)?);

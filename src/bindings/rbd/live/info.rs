@@ -1,7 +1,8 @@
 //! What an image is, who hangs on it, who has it open, what lies in it.
 
+use super::header::header_object;
 use super::lists::time;
-use crate::bindings::ceph::sys::{Errno, cstring};
+use crate::bindings::ceph::sys::Errno;
 use crate::bindings::live::Live;
 use crate::bindings::rbd::api::{self, Child, Extent, Lock, Parent, Snap, Usage, Watcher};
 use crate::bindings::rbd::errors::{locked, locker_lives, no_lock, no_snap};
@@ -11,7 +12,7 @@ use crate::bindings::spec::{ImageSpec, SourceSpec};
 use crate::error::{Error, Kind, Result};
 use std::ffi::CString;
 
-const USER: i32 = 0;
+pub(super) const USER: i32 = 0;
 const TRASH: i32 = 2;
 
 pub(super) fn snap_namespace(kind: i32) -> String {
@@ -43,7 +44,7 @@ impl Live {
             return self.open_image_ro(image).map(|_| None);
         };
         let told = |e| self.image_error(e, image);
-        let header = cstring(&format!("rbd_header.{id}")).map_err(told)?;
+        let header = header_object(&id).map_err(told)?;
         self.image_ioctx(image)?.changed(&header).map(Some).map_err(told)
     }
 
@@ -118,12 +119,6 @@ impl Live {
             }
         }
         Ok(false)
-    }
-
-    pub(super) fn id_by_object(&self, image: &ImageSpec) -> Option<String> {
-        // A length of four bytes, then the text.
-        let found = self.image_ioctx(image).ok()?.read(&id_object(image).ok()?, 256).ok()?;
-        String::from_utf8(found.get(4..)?.to_vec()).ok().filter(|id| !id.is_empty())
     }
 
     /// The id that a name leads to, without opening the image.
@@ -300,9 +295,4 @@ impl Live {
             rc => rc.map_err(|e| self.image_error(e, of)),
         }
     }
-}
-
-/// Leads from a name to an id: `RBD_ID_PREFIX` of rbd_types.h.
-pub(super) fn id_object(image: &ImageSpec) -> std::result::Result<CString, Errno> {
-    cstring(&format!("rbd_id.{}", image.image))
 }

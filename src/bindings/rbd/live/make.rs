@@ -166,12 +166,11 @@ impl Live {
     }
 
     fn opts_of_clone(&self, parent: &SnapSpec, o: &ImageOpts) -> Result<ImageOpts> {
-        let snaps = self.snap_ls_by_header(&parent.image).unwrap_or_default();
-        let by_header = match snaps.iter().any(|s| s.name == parent.snap) {
-            true => self.info_by_header(&parent.image),
-            false => None,
+        let by_header = self.info_and_snaps(&parent.image);
+        let source = match by_header.filter(|(_, snaps)| snaps.iter().any(|s| s.name == parent.snap)) {
+            Some((info, _)) => info,
+            None => self.info_of_snap(parent)?,
         };
-        let source = by_header.map_or_else(|| self.info_of_snap(parent), Ok)?;
         let mut like = Self::image_opts_like(&source, o)?;
         like.features.get_or_insert_default().push("layering".to_string());
         self.parents.keep(parent, o, &like);

@@ -229,7 +229,7 @@ impl Image {
         self.time(self.lib.rbd_get_modify_timestamp)
     }
 
-    /// The parent and the name of its snapshot; `None` for an image that is no clone.
+    /// The parent and its snapshot; `None` for an image that is no clone.
     pub fn parent(&self) -> Result<Option<(Linked, ParentSnap)>> {
         let mut image = LinkedImageSpecT::empty();
         let mut snap = SnapSpecT { id: 0, namespace_type: 0, name: std::ptr::null_mut() };

@@ -80,40 +80,12 @@ fn one_of_many_is_given_a_name() {
     if !on_lab() {
         return;
     }
-    let pool = LabPool::new();
-    let image = |n: &str| ImageSpec::new(&pool.name, n);
-    let sites: Vec<_> = (0..4).map(|_| live("admin", None)).collect();
-    for round in 0..10 {
-        let taken = image("taken");
-        let made: Vec<_> = (0..sites.len())
-            .map(|n| {
-                let from = image(&format!("from-{n}"));
-                let o = match n {
-                    // This one is left to librbd.
-                    3 => ImageOpts { features: Some(vec!["exclusive-lock".into(), "journaling".into()]), ..small() },
-                    _ => small(),
-                };
-                Write::create(&sites[n], &from, MIB, &o).expect("create");
-                Read::info(&sites[n], &from).expect("info")
-            })
-            .collect();
-        let results: Vec<_> = std::thread::scope(|scope| {
-            let naming: Vec<_> =
-                sites.iter().zip(&made).map(|(s, made)| scope.spawn(|| s.give_name(made, &taken))).collect();
-            naming.into_iter().map(|r| r.join().expect("named")).collect()
-        });
-        let holder = Read::info(&*pool.admin, &taken).expect("info").id;
-        for (made, r) in made.iter().zip(results) {
-            match r {
-                Ok(()) => assert_eq!(made.id, holder, "round {round}"),
-                Err(e) => assert_eq!((e.kind, e.subject), (Kind::Exists, taken.to_string()), "round {round}"),
-            }
-        }
-        assert_eq!(names(&*pool.admin, &pool.name).len(), 4, "round {round}");
-        for name in names(&*pool.admin, &pool.name) {
-            pool.admin.remove(&image(&name), &none()).expect("the losers kept their names");
-        }
-    }
+    let o = |n| match n {
+        // This one is left to librbd.
+        3 => ImageOpts { features: Some(vec!["exclusive-lock".into(), "journaling".into()]), ..small() },
+        _ => small(),
+    };
+    let pool = super::lab::one_of_many(o, |s, made, to| s.give_name(made, to));
     let out = std::process::Command::new("rados").args(["--id", "admin", "-p", &pool.name, "ls"]).output();
     let left = String::from_utf8_lossy(&out.expect("rados").stdout).into_owned();
     assert!(!left.contains("rbd_id."), "{left}");

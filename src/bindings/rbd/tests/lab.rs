@@ -1,6 +1,8 @@
 //! What only a real cluster can show.
 
 use super::*;
+use crate::bindings::Live;
+use crate::error::Result;
 
 #[test]
 fn a_stopped_copy_leaves_nothing() {
@@ -75,41 +77,50 @@ fn a_stopped_removal_goes_on() {
     assert!(!left.contains(&id), "{left}");
 }
 
-/// librbd alone would say 0 to several of those that rename to one name at the same time.
-#[test]
-fn one_of_many_gets_a_name() {
-    if !on_lab() {
-        return;
-    }
+/// Many images of these options are given one name at the same time, ten times.
+pub(super) fn one_of_many(
+    o: impl Fn(usize) -> ImageOpts,
+    give: impl Fn(&Live, &Image, &ImageSpec) -> Result<()> + Sync,
+) -> LabPool {
     let pool = LabPool::new();
     let image = |n: &str| ImageSpec::new(&pool.name, n);
     let sites: Vec<_> = (0..4).map(|_| live("admin", None)).collect();
     for round in 0..10 {
         let taken = image("taken");
+        let make = |(n, s): (usize, &Live)| {
+            let from = image(&format!("from-{round}-{n}"));
+            Write::create(s, &from, MIB, &o(n)).expect("create");
+            Read::info(s, &from).expect("info")
+        };
+        let made: Vec<Image> = sites.iter().enumerate().map(make).collect();
         let results: Vec<_> = std::thread::scope(|scope| {
-            let renaming: Vec<_> = sites
-                .iter()
-                .enumerate()
-                .map(|(n, s)| {
-                    let (from, taken) = (image(&format!("from-{round}-{n}")), &taken);
-                    Write::create(s, &from, MIB, &small()).expect("create");
-                    let id = Read::info(s, &from).expect("info").id;
-                    scope.spawn(move || (id, s.rename(&from, taken)))
-                })
-                .collect();
-            renaming.into_iter().map(|r| r.join().expect("renamed")).collect()
+            let (give, taken) = (&give, &taken);
+            let giving: Vec<_> =
+                sites.iter().zip(&made).map(|(s, made)| scope.spawn(move || give(s, made, taken))).collect();
+            giving.into_iter().map(|r| r.join().expect("renamed")).collect()
         });
         let holder = Read::info(&*pool.admin, &taken).expect("info").id;
-        for (id, r) in results {
+        for (made, r) in made.iter().zip(results) {
             match r {
-                Ok(()) => assert_eq!(id, holder, "round {round}"),
+                Ok(()) => assert_eq!(made.id, holder, "round {round}"),
                 Err(e) => assert_eq!((e.kind, e.subject), (Kind::Exists, taken.to_string()), "round {round}"),
             }
         }
+        let losers = (sites.len() - 1) * (round + 1);
+        assert_eq!(names(&*pool.admin, &pool.name).len(), losers + 1, "round {round}");
         pool.admin.remove(&taken, &none()).expect("remove");
     }
     for name in names(&*pool.admin, &pool.name) {
         pool.admin.remove(&image(&name), &none()).expect("the losers kept their names");
+    }
+    pool
+}
+
+/// librbd alone would say 0 to several of those that rename to one name at the same time.
+#[test]
+fn one_of_many_gets_a_name() {
+    if on_lab() {
+        one_of_many(|_| small(), |s, made, to| s.rename(&to.sibling(&made.name), to));
     }
 }
 
