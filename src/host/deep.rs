@@ -32,16 +32,15 @@ static IS_TIME: AtomicBool = AtomicBool::new(false);
 /// Steps that are counted at once: each use of a variable and each step of the interpreter pays for what is done there.
 const AT_ONCE: u64 = 256;
 
-/// For each step of the interpreter, of which this is the nth.
-pub fn step(nth: u64) {
-    if nth.is_multiple_of(AT_ONCE) {
-        count();
-    }
+/// Whether the nth step of the interpreter is one that counts.
+pub fn counts(nth: u64) -> bool {
+    nth.is_multiple_of(AT_ONCE)
 }
 
-#[cold]
-#[inline(never)]
-fn count() {
+pub fn count(nth: u64) {
+    if !counts(nth) {
+        return;
+    }
     STEPS.set(STEPS.get() + AT_ONCE);
     if is_due() {
         IS_TIME.store(true, Ordering::Relaxed);

@@ -57,11 +57,9 @@ pub fn build(host: &Arc<Host>) -> Engine {
     memory::guard(&mut engine, most);
     let ends = Ends { cancel: host.cancel.clone(), memory: most };
     engine.on_progress(move |nth| {
-        deep::step(nth);
-        if !ends.cancel.is_asked() && !memory::was_over() {
-            return None;
-        }
-        ends.reason()
+        // One branch for the three of them.
+        let look = deep::counts(nth) | ends.cancel.is_asked() | memory::was_over();
+        if look { ends.reason(nth) } else { None }
     });
     let (out, log) = (host.clone(), host.clone());
     engine.on_print(move |text| if out.events.json { out.events.log("print", text) } else { out.events.out(text) });
@@ -102,7 +100,8 @@ struct Ends {
 impl Ends {
     #[cold]
     #[inline(never)]
-    fn reason(&self) -> Option<Dynamic> {
+    fn reason(&self, nth: u64) -> Option<Dynamic> {
+        deep::count(nth);
         let stop = if self.cancel.is_set() { Some(Error::interrupted()) } else { memory::over(self.memory) };
         stop.map(Dynamic::from)
     }
