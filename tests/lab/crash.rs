@@ -10,8 +10,11 @@ fn clone_with(site: &Site, fault: &str) -> crate::site::Run {
     site.zs_with(&["clone.rhai", VM], &[("ZS_FAULT", fault)])
 }
 
-/// How many operations a clone has, as its plan counts them.
+/// How many operations a clone has, as its plan counts them, once the template's shared snapshot is made: else the plan has
+/// an operation more than all runs but the first.
 fn operations(site: &Site) -> usize {
+    site.zs(&["clone.rhai", VM]).ok();
+    site.destroy(VM);
     let plan = site.zs(&["-n", "--json", "clone.rhai", VM]).ok();
     plan.out.lines().filter(|l| l.contains("\"event\":\"plan\"")).count()
 }
@@ -58,9 +61,6 @@ fn kept_on_request() {
 #[test]
 fn zs_dies_at_an_operation() {
     let Some(site) = site() else { return };
-    // The template's shared snapshot is made by then: else the plan has an operation more than all runs but the first.
-    site.zs(&["clone.rhai", VM]).ok();
-    site.destroy(VM);
     let before = site.state();
     let n = operations(&site);
     for i in chosen(n) {
