@@ -317,6 +317,7 @@ pub struct IoCtx {
     cluster: Arc<Rados>,
     raw: *mut c_void,
     pool: Arc<str>,
+    namespace: Box<str>,
 }
 
 /// A handle for one call of C; while this lives, the call is known to be going on.
@@ -340,12 +341,12 @@ impl Drop for IoCtx {
 
 impl IoCtx {
     /// Operations on a full pool answer instead of waiting for room.
-    pub fn create(cluster: &Arc<Rados>, pool: &str, namespace: &str) -> Result<IoCtx> {
-        let (name, namespace) = (cstring(pool)?, cstring(namespace)?);
+    pub fn create(cluster: &Arc<Rados>, pool: &str, space: &str) -> Result<IoCtx> {
+        let (name, namespace) = (cstring(pool)?, cstring(space)?);
         let mut raw = std::ptr::null_mut();
         // SAFETY: a connected handle, a NUL-terminated name, a place for the context.
         check(unsafe { (cluster.lib.rados_ioctx_create)(cluster.raw, name.as_ptr(), &mut raw) })?;
-        let io = IoCtx { cluster: cluster.clone(), raw, pool: pool.into() };
+        let io = IoCtx { cluster: cluster.clone(), raw, pool: pool.into(), namespace: space.into() };
         // SAFETY: a fresh context that no other thread has yet; the name is copied.
         unsafe {
             (cluster.lib.rados_ioctx_set_namespace)(raw, namespace.as_ptr());
@@ -386,6 +387,14 @@ impl IoCtx {
 
     pub fn cluster(&self) -> &Arc<Rados> {
         &self.cluster
+    }
+
+    pub fn pool(&self) -> &str {
+        &self.pool
+    }
+
+    pub fn namespace(&self) -> &str {
+        &self.namespace
     }
 
     pub fn pool_id(&self) -> i64 {

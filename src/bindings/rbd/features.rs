@@ -5,10 +5,10 @@ use crate::error::{Error, Result, nearest};
 pub const LAYERING: u64 = 1 << 0;
 pub const STRIPINGV2: u64 = 1 << 1;
 const EXCLUSIVE_LOCK: u64 = 1 << 2;
-const OBJECT_MAP: u64 = 1 << 3;
+pub const OBJECT_MAP: u64 = 1 << 3;
 pub const FAST_DIFF: u64 = 1 << 4;
 const DEEP_FLATTEN: u64 = 1 << 5;
-const JOURNALING: u64 = 1 << 6;
+pub const JOURNALING: u64 = 1 << 6;
 /// Those that librbd can switch on an image that is there; `deep-flatten` can only be taken away.
 const CHANGEABLE: u64 = EXCLUSIVE_LOCK | OBJECT_MAP | FAST_DIFF | JOURNALING;
 pub const DATA_POOL: u64 = 1 << 7;

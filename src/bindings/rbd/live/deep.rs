@@ -15,7 +15,7 @@ impl Live {
         check_name(to)?;
         let open = self.open_image(from)?;
         let error = |e| self.image_error(e, from);
-        let options = self.options_like(&open, from, o)?;
+        let (options, _) = self.options_like(from, o)?;
         if self.rbd_exists(to)? {
             return Err(image_exists(to));
         }

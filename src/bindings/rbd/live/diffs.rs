@@ -37,7 +37,7 @@ impl Write for Hashed {
 
 /// What is read, or discarded, in one go: at most a piece, and within one object.
 pub(super) fn cut(range: Range<u64>, exists: bool) -> impl Iterator<Item = (Range<u64>, bool)> {
-    super::pieces::pieces(std::slice::from_ref(&range)).into_iter().map(move |r| (r, exists))
+    super::pieces::pieces(std::slice::from_ref(&range), PIECE).into_iter().map(move |r| (r, exists))
 }
 
 /// How zeros are written to an image: what fills whole objects is discarded, of which librbd leaves out what does not

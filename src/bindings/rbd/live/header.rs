@@ -74,6 +74,11 @@ pub(super) fn header_object(id: &str) -> Result<CString> {
     cstring(&format!("rbd_header.{id}"))
 }
 
+/// Which objects of an image are there: `RBD_OBJECT_MAP_PREFIX`.
+pub(super) fn object_map(id: &str) -> Result<CString> {
+    cstring(&format!("rbd_object_map.{id}"))
+}
+
 /// A snapshot of the user's.
 fn snap_by_header(io: &IoCtx, header: &CStr, id: &[u8; 8]) -> Option<Snap> {
     const PROTECTED: u8 = 2;

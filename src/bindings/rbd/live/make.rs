@@ -135,10 +135,24 @@ impl Live {
         Ok(o)
     }
 
-    pub(super) fn options_like(&self, source: &Image, of: &SourceSpec, o: &ImageOpts) -> Result<Options> {
+    /// The options of a copy, and the size of what is copied.
+    pub(in crate::bindings::rbd) fn options_like(&self, of: &SourceSpec, o: &ImageOpts) -> Result<(Options, u64)> {
         check_opts(o)?;
-        let source = self.describe_image(source, &of.image).map_err(|e| self.image_error(e, of))?;
-        self.image_options(&Self::image_opts_like(&source, o)?)
+        let source = self.info_of_source(of)?;
+        Ok((self.image_options(&Self::image_opts_like(&source, o)?)?, source.size))
+    }
+
+    /// An image as it was with a snapshot, as far as that is known of it.
+    fn info_of_source(&self, of: &SourceSpec) -> Result<api::Image> {
+        if let Some((mut info, snaps)) = self.info_and_snaps(&of.image) {
+            let Some(name) = &of.snap else { return Ok(info) };
+            if let Some(snap) = snaps.iter().find(|s| s.name == *name) {
+                info.size = snap.size;
+                return Ok(info);
+            }
+        }
+        let open = self.open_image(of)?;
+        self.describe_image(&open, &of.image).map_err(|e| self.image_error(e, of))
     }
 
     pub(super) fn rbd_clone(&self, parent: &SnapSpec, child: &ImageSpec, o: &ImageOpts) -> Result<()> {
@@ -166,25 +180,21 @@ impl Live {
     }
 
     fn opts_of_clone(&self, parent: &SnapSpec, o: &ImageOpts) -> Result<ImageOpts> {
-        let by_header = self.info_and_snaps(&parent.image);
-        let source = match by_header.filter(|(_, snaps)| snaps.iter().any(|s| s.name == parent.snap)) {
-            Some((info, _)) => info,
-            None => self.info_of_snap(parent)?,
-        };
+        let source =
+            self.info_of_source(&SourceSpec { image: parent.image.clone(), snap: Some(parent.snap.clone()) })?;
         let mut like = Self::image_opts_like(&source, o)?;
         like.features.get_or_insert_default().push("layering".to_string());
         self.parents.keep(parent, o, &like);
         Ok(like)
     }
 
-    fn info_of_snap(&self, snap: &SnapSpec) -> Result<api::Image> {
-        let source = SourceSpec { image: snap.image.clone(), snap: Some(snap.snap.clone()) };
-        let open = self.open_image(&source)?;
-        self.describe_image(&open, &snap.image).map_err(|e| self.image_error(e, &source))
-    }
-
     /// Makes the image that a copy or an import fills.
-    pub(super) fn new_image_target(&self, to: &ImageSpec, size: u64, options: &Options) -> Result<Image> {
+    pub(in crate::bindings::rbd) fn new_image_target(
+        &self,
+        to: &ImageSpec,
+        size: u64,
+        options: &Options,
+    ) -> Result<Image> {
         check_name(to)?;
         let io = self.image_ioctx(to)?;
         Rbd::load()?.create(&io, &to.image, size, options).map_err(|e| self.new_image_error(e, to))?;

@@ -1,5 +1,6 @@
 //! The real images, through librbd.
 
+pub(super) mod by_osd;
 mod change;
 mod deep;
 mod diffs;

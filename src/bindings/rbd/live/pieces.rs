@@ -12,11 +12,11 @@ use std::sync::{Condvar, Mutex, PoisonError};
 /// What is read and written at once: the usual size of an object.
 pub const PIECE: u64 = 4 << 20;
 /// Pieces under way at the same time, at most: more than the ten operations of `rbd cp`.
-const JOBS: usize = 12;
+pub const JOBS: usize = 12;
 
 /// On few cores more of them take time: each has a buffer of its own, which the kernel clears, and that costs as much as all
 /// the rest. With 2 cores and the cluster on them, 12 took 150 ms where 4 took 140, and twice the CPU.
-fn jobs() -> usize {
+pub fn jobs() -> usize {
     JOBS.min(2 * std::thread::available_parallelism().map_or(1, usize::from))
 }
 
@@ -40,12 +40,12 @@ pub fn push(list: &mut Vec<Range<u64>>, range: Range<u64>) {
 }
 
 /// Cut at multiples, so that each piece lies in one object.
-pub fn pieces(ranges: &[Range<u64>]) -> Vec<Range<u64>> {
+pub fn pieces(ranges: &[Range<u64>], piece: u64) -> Vec<Range<u64>> {
     let mut list = Vec::new();
     for r in ranges {
         let mut start = r.start;
         while start < r.end {
-            let end = r.end.min((start / PIECE + 1) * PIECE);
+            let end = r.end.min((start / piece + 1) * piece);
             list.push(start..end);
             start = end;
         }
@@ -122,9 +122,9 @@ impl<'a, T: Sync> Work<'a, T> {
     }
 
     /// Gives each worker a buffer of a piece.
-    fn spread(&self, worker: impl Fn(&mut [u8]) + Sync) -> Result<()> {
+    fn spread(&self, jobs: usize, worker: impl Fn(&mut [u8]) + Sync) -> Result<()> {
         let mut buffers =
-            Buffers::new(jobs().min(self.list.len()), PIECE as usize).map_err(|_| Error::failed("out of memory"))?;
+            Buffers::new(jobs.min(self.list.len()), PIECE as usize).map_err(|_| Error::failed("out of memory"))?;
         let worker = &worker;
         std::thread::scope(|s| {
             let mut parts = buffers.parts();
@@ -145,8 +145,19 @@ pub fn each<T: Sync>(
     p: &Progress,
     work: impl Fn(&mut [u8], &T) -> Result<()> + Sync,
 ) -> Result<()> {
+    each_by(jobs(), list, len, p, work)
+}
+
+/// `each`, by so many at a time: those that seldom use their buffer cost little.
+pub fn each_by<T: Sync>(
+    jobs: usize,
+    list: &[T],
+    len: impl Fn(&T) -> u64 + Sync,
+    p: &Progress,
+    work: impl Fn(&mut [u8], &T) -> Result<()> + Sync,
+) -> Result<()> {
     let all = Work::new(list, &len, p);
-    all.spread(|buf| {
+    all.spread(jobs, |buf| {
         while let Some((_, item)) = all.take() {
             let n = len(item);
             all.settle(work(&mut buf[..n as usize], item), n);
@@ -156,7 +167,7 @@ pub fn each<T: Sync>(
 
 /// `each` over ranges, cut into pieces; `work` gets a buffer and where it begins.
 pub fn run(ranges: &[Range<u64>], p: &Progress, work: impl Fn(&mut [u8], u64) -> Result<()> + Sync) -> Result<()> {
-    each(&pieces(ranges), |r| r.end - r.start, p, |buf, r| work(buf, r.start))
+    each(&pieces(ranges, PIECE), |r| r.end - r.start, p, |buf, r| work(buf, r.start))
 }
 
 /// Fills a buffer for each item, several at a time, and hands them on in the order of the list.
@@ -170,7 +181,7 @@ pub fn in_order<T: Sync>(
     let all = Work::new(list, &len, p);
     let turn = Mutex::new((0, take));
     let changed = Condvar::new();
-    all.spread(|buf| {
+    all.spread(jobs(), |buf| {
         while let Some((n, item)) = all.take() {
             let size = len(item);
             let filled = fill(&mut buf[..size as usize], item);
@@ -198,7 +209,7 @@ mod tests {
         push(&mut list, 0..10);
         push(&mut list, 10..PIECE + 5);
         push(&mut list, 3 * PIECE..3 * PIECE + 1);
-        assert_eq!(pieces(&list), [0..PIECE, PIECE..PIECE + 5, 3 * PIECE..3 * PIECE + 1]);
+        assert_eq!(pieces(&list, PIECE), [0..PIECE, PIECE..PIECE + 5, 3 * PIECE..3 * PIECE + 1]);
     }
 
     #[test]

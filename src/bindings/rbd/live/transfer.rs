@@ -3,7 +3,8 @@
 //! Only what is allocated in the source is read, several pieces at a time, and of that only what is not zero is
 //! written.
 
-use super::pieces::{SPARSE, WINDOW, data, fast_diff, push, run};
+use super::by_osd::{Source, Target};
+use super::pieces::{JOBS, PIECE, SPARSE, WINDOW, data, each_by, fast_diff, jobs, pieces, push, run};
 use crate::bindings::ceph::sys::Errno;
 use crate::bindings::live::Live;
 use crate::bindings::rbd::api::ImageOpts;
@@ -71,39 +72,59 @@ impl Live {
     }
 
     pub(super) fn rbd_copy(&self, from: &SourceSpec, to: &ImageSpec, o: &ImageOpts, p: &Progress) -> Result<()> {
-        let source = self.open_image(from)?;
-        let options = self.options_like(&source, from, o)?;
+        let (options, size) = self.options_like(from, o)?;
         if self.rbd_exists(to)? {
             return Err(image_exists(to));
         }
-        let error = |e| self.image_error(e, from);
-        let size = source.size().map_err(error)?;
-        let meta = source.metadata_list().map_err(error)?;
-        let ranges = self.allocated_in_image(&source, from, p).map_err(|e| e.subject(to))?;
-        let sparse = o.sparse_size.unwrap_or(SPARSE);
-        let made: OnceLock<Result<Image>> = OnceLock::new();
+        let made: OnceLock<Result<Target>> = OnceLock::new();
         let outcome = std::thread::scope(|s| {
-            // To make and open an image is mostly waiting: the first pieces are read meanwhile.
-            let copying = s.spawn(|| {
-                run(&ranges, p, |buf, offset| {
-                    self.read_image_piece(&source, from, buf, offset)?;
-                    let target = made.wait().as_ref().map_err(Error::clone)?;
-                    self.write_image_piece(target, to, buf, offset, sparse)
-                })
-            });
-            let target = made.get_or_init(|| self.new_image_target(to, size, &options));
-            let noted = target.as_ref().map_err(Error::clone).and_then(|t| {
-                meta.iter().try_for_each(|(k, v)| t.metadata_set(k, v)).map_err(|e| self.image_error(e, to))
-            });
-            noted.and(copying.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            // To make an image and to open one is mostly waiting.
+            let copying = s.spawn(|| self.fill_copy(from, to, o, p, || made.wait().as_ref().map_err(Error::clone)));
+            made.get_or_init(|| self.new_image_target(to, size, &options).map(Target::new));
+            copying.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         });
         match made.into_inner() {
-            Some(Ok(target)) => {
-                let outcome = outcome.and_then(|()| target.flush().map_err(|e| self.image_error(e, to)));
-                self.settle_image(outcome, target, to)
-            }
+            Some(Ok(target)) => self.settle_image(outcome, target.image, to),
             _ => outcome,
         }
+    }
+
+    fn fill_copy<'a>(
+        &self,
+        from: &SourceSpec,
+        to: &ImageSpec,
+        o: &ImageOpts,
+        p: &Progress,
+        target: impl Fn() -> Result<&'a Target> + Sync,
+    ) -> Result<()> {
+        let source = self.open_image(from)?;
+        let meta = source.metadata_list().map_err(|e| self.image_error(e, from))?;
+        let objects = Source::new(&source, from, o);
+        let ranges = self.allocated_in_image(&source, from, p)?;
+        let size = source.size().map_err(|e| self.image_error(e, from))?;
+        let list = objects.as_ref().map_or_else(|| pieces(&ranges, PIECE), |o| o.objects(&ranges, size));
+        let sparse = o.sparse_size.unwrap_or(SPARSE);
+        let jobs = if objects.is_some() { JOBS } else { jobs() };
+        each_by(
+            jobs,
+            &list,
+            |r| r.end - r.start,
+            p,
+            |buf, piece| {
+                let rest = match &objects {
+                    Some(source) => self.copy_object(source, piece, to, &target)?,
+                    None => vec![piece.clone()],
+                };
+                rest.into_iter().try_for_each(|part| {
+                    let buf = &mut buf[..(part.end - part.start) as usize];
+                    self.read_image_piece(&source, from, buf, part.start)?;
+                    self.write_image_piece(&target()?.image, to, buf, part.start, sparse)
+                })
+            },
+        )?;
+        let target = &target()?.image;
+        let noted = meta.iter().try_for_each(|(k, v)| target.metadata_set(k, v));
+        noted.and_then(|()| target.flush()).map_err(|e| self.image_error(e, to))
     }
 
     /// Closes a filled image, and removes it when it could not be filled.

@@ -101,10 +101,12 @@ pub mod functions {
         copy_opts(rbd, source, new_image, Map::new())
     }
 
-    /// Copies an image or a snapshot in full, without its snapshots; zeros stay holes.
+    /// Copies an image or a snapshot in full, without its snapshots; holes stay holes.
     ///
+    /// Where both images have objects of one size, up to 4 MiB, the OSDs copy those without holes among themselves, and only
+    /// the others pass through here.
     /// # Options
-    /// - sparse_size: zeros of at least this many bytes stay holes
+    /// - sparse_size: read all that is there, and make holes of zeros of at least this many bytes
     /// - features: the image features, by name
     /// - object_size: bytes, a power of two
     /// - stripe_unit: bytes

@@ -18,7 +18,7 @@ unsafe extern "C" fn on_extent(offset: u64, len: usize, exists: c_int, arg: *mut
 }
 
 /// librados.h: the data is read or written once, in order, and need not be cached.
-const SEQUENTIAL_NOCACHE: c_int = 0x8 | 0x40;
+pub(super) const SEQUENTIAL_NOCACHE: c_int = 0x8 | 0x40;
 
 impl Image {
     /// Fills the buffer; less than asked only at the end of the image.

@@ -6,12 +6,14 @@
 #![allow(unsafe_code)]
 
 mod buffers;
+mod by_osd;
 mod image;
 mod io;
 mod pool;
 mod snap;
 
 pub use buffers::Buffers;
+pub use by_osd::ByOsd;
 pub use image::{Image, Linked, Locker, RawWatcher, Stat};
 pub use pool::*;
 pub use snap::{ParentSnap, RawSnap};

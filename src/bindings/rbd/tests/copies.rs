@@ -1,6 +1,8 @@
 //! Copies, imports and exports.
 
 use super::*;
+use crate::bindings::Live;
+use crate::bindings::rbd::live::by_osd::{Source, Target};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
@@ -102,4 +104,121 @@ fn a_copy_of_a_clone_has_the_data_of_its_parent() {
         s.snap_rm(&image("a").at("z")).expect("rm");
         s.remove(&image("a"), &none()).expect("remove");
     }
+}
+
+/// What `rados ls` says, of one image.
+fn objects_of(pool: &str, prefix: &str) -> usize {
+    let out = std::process::Command::new("rados").args(["--id", "admin", "-p", pool, "ls", "--all"]).output();
+    let out = String::from_utf8(out.expect("rados runs").stdout).expect("text");
+    out.lines().filter(|l| l.contains(prefix)).count()
+}
+
+/// Bytes of the objects that are there.
+fn is_there(s: &Live, image: &ImageSpec) -> u64 {
+    s.diff(&image.into(), None).expect("diff").iter().filter(|e| e.exists).map(|e| e.length).sum()
+}
+
+#[test]
+fn objects_are_copied_by_the_osds() {
+    if !on_lab() {
+        return;
+    }
+    let (pool, data) = (LabPool::new(), LabPool::new());
+    let s = &*pool.admin;
+    let dir = tempfile::tempdir().expect("a directory");
+    let k = 1 << 10;
+    for (n, o) in [
+        ImageOpts::default(),
+        small(),
+        ImageOpts { features: Some(vec!["layering".into()]), ..ImageOpts::default() },
+        ImageOpts { data_pool: Some(data.name.clone()), ..ImageOpts::default() },
+        ImageOpts { object_size: Some(8 * MIB), ..ImageOpts::default() },
+        ImageOpts { stripe_unit: Some(64 * k), stripe_count: Some(4), ..ImageOpts::default() },
+    ]
+    .iter()
+    .enumerate()
+    {
+        let image = |name: &str| ImageSpec::new(&pool.name, &format!("{name}{n}"));
+        let (a, b, c) = (image("a"), image("b"), image("c"));
+        Write::create(s, &a, 41 * MIB + 512, o).expect("create");
+        let open = s.open_image_rw(&a).expect("open");
+        let write = |at: u64, len: u64, byte: u8| open.write_at(&vec![byte; len as usize], at, false).expect("write");
+        write(0, 8 * MIB, 1);
+        write(8 * MIB + 100 * k, 30 * k, 2);
+        write(12 * MIB, 4 * MIB, 3);
+        open.discard(13 * MIB, MIB).expect("discard");
+        write(17 * MIB, 20 * k, 4);
+        write(41 * MIB, 512, 5);
+        open.flush().expect("flush");
+        drop(open);
+        let whole = |of: &SourceSpec, name: &str| {
+            let out = dir.path().join(format!("{name}{n}"));
+            s.export(of, &out, &none()).expect("export");
+            std::fs::read(&out).expect("read")
+        };
+        let before = whole(&(&a).into(), "before");
+        s.snap_create(&a.at("z")).expect("snap");
+        let open = s.open_image_rw(&a).expect("open");
+        open.write_at(&vec![9; 5 * MIB as usize], 3 * MIB, false).expect("write");
+        open.write_at(&vec![9; 4 * MIB as usize], 24 * MIB, false).expect("write");
+        open.flush().expect("flush");
+        drop(open);
+        s.copy(&snap_of(&a, "z"), &b, &ImageOpts::default(), &none()).expect("copy of the snapshot");
+        s.copy(&(&a).into(), &c, &ImageOpts::default(), &none()).expect("copy");
+        assert!(whole(&(&b).into(), "b") == before, "{o:?}: the bytes of the snapshot differ");
+        assert!(whole(&(&c).into(), "c") == whole(&(&a).into(), "a"), "{o:?}: the bytes differ");
+        assert!(is_there(s, &c) <= is_there(s, &a), "{o:?}: {} of {}", is_there(s, &c), is_there(s, &a));
+        for name in [&b, &c] {
+            let i = Read::info(s, name).expect("info");
+            assert!(i.flags.is_empty(), "{o:?}: {:?}", i.flags);
+            let of_data = i.data_pool.as_deref().unwrap_or(&pool.name);
+            assert!(objects_of(of_data, &i.block_name_prefix) > 0, "{o:?}");
+            // A removal goes by the object map.
+            s.remove(name, &none()).expect("remove");
+            assert_eq!(objects_of(of_data, &i.block_name_prefix), 0, "{o:?}");
+        }
+    }
+}
+
+#[test]
+fn only_objects_without_holes_are_the_osds_business() {
+    if !on_lab() {
+        return;
+    }
+    let pool = LabPool::new();
+    let s = &*pool.admin;
+    let image = |n: &str| ImageSpec::new(&pool.name, n);
+    Write::create(s, &image("a"), 16 * MIB, &ImageOpts::default()).expect("create");
+    let open = s.open_image_rw(&image("a")).expect("open");
+    open.write_at(&vec![1; 4 * MIB as usize], 0, false).expect("write");
+    open.write_at(&vec![1; MIB as usize], 5 * MIB, false).expect("write");
+    open.write_at(&vec![1; MIB as usize], 8 * MIB, false).expect("write");
+    open.flush().expect("flush");
+    let source = Source::new(&open, &(&image("a")).into(), &ImageOpts::default()).expect("a source");
+    assert!(Source::new(&open, &(&image("a")).into(), &small_holes()).is_none());
+    let to = image("b");
+    let (options, _) = s.options_like(&(&image("a")).into(), &ImageOpts::default()).expect("options");
+    let target = Target::new(s.new_image_target(&to, 16 * MIB, &options).expect("create"));
+    let rest = |n: u64| {
+        let piece = 4 * n * MIB..4 * (n + 1) * MIB;
+        s.copy_object(&source, &piece, &to, || Ok(&target)).expect("copied")
+    };
+    assert_eq!(rest(0), []);
+    // A memstore does not know of holes.
+    let hole = knows_holes().then_some(5 * MIB..6 * MIB);
+    let copied = if hole.is_none() { 3 } else { 2 };
+    assert_eq!(rest(1), Vec::from_iter(hole));
+    assert_eq!(rest(2), []);
+    assert_eq!(rest(3), Vec::from_iter(Some(12 * MIB..16 * MIB)), "no object: a parent may have it");
+    drop(target);
+    assert_eq!(is_there(s, &to), copied * 4 * MIB, "by the object map");
+}
+
+fn knows_holes() -> bool {
+    let out = std::process::Command::new("ceph").args(["--id", "admin", "osd", "metadata", "0"]).output();
+    String::from_utf8(out.expect("ceph runs").stdout).expect("text").contains("bluestore")
+}
+
+fn small_holes() -> ImageOpts {
+    ImageOpts { sparse_size: Some(4096), ..ImageOpts::default() }
 }
