@@ -1,6 +1,6 @@
 //! Failures and deaths at any moment: nothing is left, nothing else is touched.
 
-use crate::site::{Site, site, wait, zs};
+use crate::site::{POOL, Site, site, wait, zs};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -135,5 +135,22 @@ fn killed() {
         site.zs(&["recover"]).ok();
         assert_eq!(site.state(), before, "after {ms} ms");
     }
+    site.settled();
+}
+
+/// A step that asks for far more than the run may take ends zs before anything can be taken back.
+#[test]
+fn too_much_memory_at_once() {
+    let Some(site) = site() else { return };
+    let before = site.state();
+    let file = site.dir.join("cache/large.txt");
+    std::fs::write(&file, "x".repeat(40 << 20)).expect("a file");
+    let code = format!("rbd.create(\"{POOL}/z-memory\", \"8M\"); fs.read(\"{}\")", file.display());
+    let run = site.zs(&["--limit", "memory=8M", "-e", &code]);
+    assert!(run.code == 1 && run.err.contains("zs recover"), "{}", run.err);
+    assert_ne!(site.state(), before);
+    site.zs(&["recover"]).ok();
+    assert_eq!(site.state(), before);
+    std::fs::remove_file(&file).expect("removed");
     site.settled();
 }
