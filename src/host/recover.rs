@@ -2,7 +2,8 @@
 
 use super::events::Events;
 use super::gate::{TakenBack, is_off_before, now, take_back};
-use super::journal::{self, Journal, Line, is_finished};
+use super::journal::{self, Journal, Line, Open, is_finished};
+use super::undo::Undo;
 use crate::bindings::World;
 use crate::error::{Error, Result};
 use std::path::Path;
@@ -109,7 +110,14 @@ fn one(
             }
             match take_back(operation, &*world, &journal.before.clone(), events, false) {
                 TakenBack::Line(line) => {
-                    match &*line {
+                    let line = match *line {
+                        Line::Left { seq, what, .. } if was_at_its_end(operation, &operations) => {
+                            events.log("info", &format!("kept: {what}"));
+                            Line::Undone { seq, said: format!("kept: {what}") }
+                        }
+                        line => line,
+                    };
+                    match &line {
                         Line::Left { what, command, .. } => result.left.push((what.clone(), command.clone())),
                         _ => result.undone += 1,
                     }
@@ -121,6 +129,13 @@ fn one(
     }
     journal.write(&Line::End { ok: false, ms: 0, time: now(), recovered: true }, true)?;
     Ok(Some(result))
+}
+
+/// Whether the run died while it removed the snapshot that this image would have gone back to: nothing was to be done in it
+/// any more.
+fn was_at_its_end(operation: &Open, newest_first: &[Open]) -> bool {
+    let Undo::PutBack { snap, .. } = &operation.undo else { return false };
+    newest_first.first().is_some_and(|o| o.unknown && o.op.op == "rbd.snap_rm" && o.op.subject == snap.to_string())
 }
 
 /// A run is undone where it was done: names mean other things on another cluster.
