@@ -157,6 +157,9 @@ impl From<&ImageSpec> for SourceSpec {
 #[derive(Clone, Default)]
 pub struct Cancel(Arc<AtomicBool>);
 
+/// One of them was set, once.
+static IS_ANY_SET: AtomicBool = AtomicBool::new(false);
+
 thread_local! {
     static SHIELDED: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
 }
@@ -172,14 +175,15 @@ impl Cancel {
 
     pub fn set(&self) {
         self.0.store(true, Ordering::SeqCst);
+        IS_ANY_SET.store(true, Ordering::SeqCst);
     }
     /// For a session, which goes on after one of its lines was stopped.
     pub fn clear(&self) {
         self.0.store(false, Ordering::SeqCst);
     }
     /// Whether it is worth to ask for `is_set`, at the price of one load.
-    pub fn is_asked(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+    pub fn is_any_set() -> bool {
+        IS_ANY_SET.load(Ordering::Relaxed)
     }
     pub fn is_set(&self) -> bool {
         self.0.load(Ordering::SeqCst) && !SHIELDED.get()

@@ -58,7 +58,7 @@ pub fn build(host: &Arc<Host>) -> Engine {
     let ends = Ends { cancel: host.cancel.clone(), memory: most };
     engine.on_progress(move |nth| {
         // One branch for the three of them.
-        let look = deep::counts(nth) | ends.cancel.is_asked() | memory::was_over();
+        let look = deep::counts(nth) | Cancel::is_any_set() | memory::was_over();
         if look { ends.reason(nth) } else { None }
     });
     let (out, log) = (host.clone(), host.clone());
