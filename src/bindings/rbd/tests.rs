@@ -18,6 +18,14 @@ fn names(s: &dyn Storage, pool: &str) -> Vec<String> {
     Read::ls(s, pool, "").expect("ls").into_iter().map(|e| e.image).collect()
 }
 
+/// What `rados ls` says of a pool, of all its namespaces.
+fn objects(pool: &str) -> String {
+    let out = std::process::Command::new("rados").args(["--id", "admin", "-p", pool, "ls", "--all"]).output();
+    let out = out.expect("rados runs");
+    assert!(out.status.success(), "rados ls: {}", String::from_utf8_lossy(&out.stderr));
+    String::from_utf8_lossy(&out.stdout).into_owned()
+}
+
 fn none() -> Progress {
     Progress::none()
 }

@@ -106,11 +106,9 @@ fn a_copy_of_a_clone_has_the_data_of_its_parent() {
     }
 }
 
-/// What `rados ls` says, of one image.
+/// How many objects hold data of one image.
 fn objects_of(pool: &str, prefix: &str) -> usize {
-    let out = std::process::Command::new("rados").args(["--id", "admin", "-p", pool, "ls", "--all"]).output();
-    let out = String::from_utf8(out.expect("rados runs").stdout).expect("text");
-    out.lines().filter(|l| l.contains(prefix)).count()
+    objects(pool).lines().filter(|l| l.contains(prefix)).count()
 }
 
 /// Bytes of the objects that are there.

@@ -86,7 +86,6 @@ fn one_of_many_is_given_a_name() {
         _ => small(),
     };
     let pool = super::lab::one_of_many(o, |s, made, to| s.give_name(made, to));
-    let out = std::process::Command::new("rados").args(["--id", "admin", "-p", &pool.name, "ls"]).output();
-    let left = String::from_utf8_lossy(&out.expect("rados").stdout).into_owned();
+    let left = objects(&pool.name);
     assert!(!left.contains("rbd_id."), "{left}");
 }

@@ -72,8 +72,7 @@ fn a_stopped_removal_goes_on() {
     fails(s.trash_rm(&pool.name, "", &id, false, &stopping()), Kind::Interrupted, &shown);
     s.trash_rm(&pool.name, "", &id, true, &none()).expect("goes on");
     assert_eq!(s.trash_ls(&pool.name, "").expect("trash"), []);
-    let out = std::process::Command::new("rados").args(["--id", "admin", "-p", &pool.name, "ls"]).output();
-    let left = String::from_utf8_lossy(&out.expect("rados").stdout).into_owned();
+    let left = objects(&pool.name);
     assert!(!left.contains(&id), "{left}");
 }
 
