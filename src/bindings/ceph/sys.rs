@@ -389,10 +389,6 @@ impl IoCtx {
         &self.cluster
     }
 
-    pub fn pool(&self) -> &str {
-        &self.pool
-    }
-
     pub fn namespace(&self) -> &str {
         &self.namespace
     }

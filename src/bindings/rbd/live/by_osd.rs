@@ -15,29 +15,28 @@ use std::ffi::CString;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// An image whose data lie in objects one after the other, of a piece each at most.
-struct Data {
-    io: IoCtx,
+/// The objects of an image whose data lie in them one after the other, of a piece each at most.
+struct Objects {
     prefix: String,
-    object_size: u64,
+    size: u64,
 }
 
-impl Data {
-    /// `None` where they lie otherwise, and of an image that is on its way to another pool.
-    fn of(image: &Image) -> std::result::Result<Option<Data>, Errno> {
+impl Objects {
+    /// And where they are. `None` where they lie otherwise, and of an image that is on its way to another pool.
+    fn of(image: &Image) -> std::result::Result<Option<(Objects, IoCtx)>, Errno> {
         let bits = image.features()?;
-        let object_size = image.stat()?.object_size;
+        let size = image.stat()?.object_size;
         let plain = !image.old_format()? && bits & !(features::PLAIN | features::DATA_POOL) == 0;
-        let striped = image.stripe_count()? != 1 || image.stripe_unit()? != object_size;
-        if !plain || striped || object_size > PIECE {
+        let striped = image.stripe_count()? != 1 || image.stripe_unit()? != size;
+        if !plain || striped || size > PIECE {
             return Ok(None);
         }
         let cluster = image.io().cluster();
         let io = IoCtx::create(cluster, &cluster.pool_name(image.data_pool_id())?, image.io().namespace())?;
-        Ok(Some(Data { io, prefix: image.block_name_prefix()?, object_size }))
+        Ok(Some((Objects { prefix: image.block_name_prefix()?, size }, io)))
     }
 
-    fn object(&self, n: u64) -> std::result::Result<CString, Errno> {
+    fn name(&self, n: u64) -> std::result::Result<CString, Errno> {
         cstring(&format!("{}.{n:016x}", self.prefix))
     }
 }
@@ -45,7 +44,7 @@ impl Data {
 /// What a copy is made of.
 pub(in crate::bindings::rbd) struct Source {
     osds: ByOsd,
-    data: Data,
+    objects: Objects,
     /// They do not do it, as those of an erasure coded pool.
     refuse: AtomicBool,
 }
@@ -54,24 +53,29 @@ pub(in crate::bindings::rbd) struct Source {
 pub(in crate::bindings::rbd) struct Target {
     pub image: Image,
     data: Option<Data>,
-    /// Its object map, which librbd goes by when the image is removed.
+}
+
+struct Data {
+    objects: Objects,
+    io: IoCtx,
+    /// The object map, which librbd goes by when the image is removed.
     map: Option<CString>,
 }
 
 impl Target {
     pub fn new(image: Image) -> Target {
-        let (data, map) = Target::of(&image).ok().flatten().unzip();
-        Target { image, data, map: map.flatten() }
+        let data = Target::data(&image).ok().flatten();
+        Target { image, data }
     }
 
     /// With a journal, others hear by it of what is written.
-    fn of(image: &Image) -> std::result::Result<Option<(Data, Option<CString>)>, Errno> {
+    fn data(image: &Image) -> std::result::Result<Option<Data>, Errno> {
         let bits = image.features()?;
         if bits & features::JOURNALING != 0 {
             return Ok(None);
         }
         let map = if bits & features::OBJECT_MAP == 0 { None } else { Some(object_map(&image.id()?)?) };
-        Ok(Data::of(image)?.map(|data| (data, map)))
+        Ok(Objects::of(image)?.map(|(objects, io)| Data { objects, io, map }))
     }
 }
 
@@ -81,18 +85,17 @@ impl Source {
         if o.sparse_size.is_some() {
             return None;
         }
-        let data = Data::of(image).ok()??;
+        let (objects, io) = Objects::of(image).ok()??;
         let snap = match &of.snap {
             Some(name) => Some(image.snaps().ok()?.iter().find(|s| s.name == *name)?.id),
             None => None,
         };
-        let reads = IoCtx::create(data.io.cluster(), data.io.pool(), data.io.namespace()).ok()?;
-        Some(Source { osds: ByOsd::new(reads, snap).ok()?, data, refuse: AtomicBool::new(false) })
+        Some(Source { osds: ByOsd::new(io, snap).ok()?, objects, refuse: AtomicBool::new(false) })
     }
 
     /// All of each object that a range touches.
     pub fn objects(&self, ranges: &[Range<u64>], size: u64) -> Vec<Range<u64>> {
-        whole(ranges, self.data.object_size, size)
+        whole(ranges, self.objects.size, size)
     }
 }
 
@@ -118,9 +121,9 @@ impl Live {
             return Ok(all);
         }
         let told = |e| self.image_error(e, to);
-        let object_size = source.data.object_size;
+        let object_size = source.objects.size;
         let (n, len) = (piece.start / object_size, piece.end - piece.start);
-        let name = source.data.object(n).map_err(told)?;
+        let name = source.objects.name(n).map_err(told)?;
         let extents = match source.osds.extents(&name, object_size) {
             Ok(extents) => extents,
             // Its parent may have it.
@@ -134,12 +137,12 @@ impl Live {
         let is_whole = matches!(&parts[..], [part] if part.start == 0) && extents.iter().all(|e| e.end <= len);
         let parts = parts.into_iter().map(|p| piece.start + p.start..piece.start + p.end).collect();
         let target = target()?;
-        let data = target.data.as_ref().filter(|d| is_whole && d.object_size == object_size);
+        let data = target.data.as_ref().filter(|d| is_whole && d.objects.size == object_size);
         let Some(data) = data else { return Ok(parts) };
-        if let Some(map) = &target.map {
+        if let Some(map) = &data.map {
             target.image.io().tell_rbd(map, c"object_map_update", &exists(n)).map_err(told)?;
         }
-        match source.osds.copy(&name, &data.io, &data.object(n).map_err(told)?) {
+        match source.osds.copy(&name, &data.io, &data.objects.name(n).map_err(told)?) {
             Ok(()) => Ok(Vec::new()),
             Err(Errno(libc::ENOENT)) => Ok(all),
             Err(Errno(libc::EOPNOTSUPP | libc::EINVAL)) => {
