@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # Whether KVM works is found out by running a virtual processor: some machines have /dev/kvm and
-# qemu aborts or hangs on it.
+# qemu aborts or hangs on it, or runs a few instructions and no kernel.
 
 # A 64 KiB firmware whose first instructions (mov al,16; out 0xf4,al) end qemu with status 33.
 kvm_works() {
@@ -15,7 +15,19 @@ kvm_works() {
             -device isa-debug-exit,iobase=0xf4,iosize=1 -bios "$rom" </dev/null
     ) >/dev/null 2>&1 || status=$?
     rm -f "$rom"
-    [ "$status" = 33 ]
+    [ "$status" = 33 ] && kvm_boots
+}
+
+# A kernel without a root panics, and with panic=-1 and -no-reboot that ends qemu: in a second or two.
+kvm_boots() {
+    local kernel
+    kernel=$(find /boot -name 'vmlinuz-*' -print -quit 2>/dev/null)
+    [ -n "$kernel" ] || return 0
+    (
+        ulimit -c 0
+        timeout -k 1 20 qemu-system-x86_64 -machine accel=kvm -cpu host -m 256 -nodefaults -display none -no-reboot \
+            -kernel "$kernel" -append "panic=-1 quiet" </dev/null
+    ) >/dev/null 2>&1
 }
 
 # accel: kvm or qemu, found out once per lab.

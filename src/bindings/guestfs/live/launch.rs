@@ -11,6 +11,7 @@ use crate::bindings::spec::{Progress, SourceSpec};
 use crate::error::{Error, Kind, Result};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -48,8 +49,12 @@ pub struct Content<'a> {
 }
 
 /// Without KVM a start takes 10 s on an idle machine. Now and then, seen twice in some hundred with two processors, the
-/// appliance's kernel hangs in it and never comes up; the next one does.
+/// appliance's kernel hangs in it and never comes up; the next one does. With KVM it takes 2 s, or there is a KVM on which no
+/// kernel comes up at all: the next one is emulated.
 const LIMITS: [Duration; 2] = [Duration::from_secs(100), Duration::from_secs(300)];
+const LIMIT_OF_KVM: Duration = Duration::from_secs(60);
+
+static KVM_FAILED: AtomicBool = AtomicBool::new(false);
 
 pub fn launch(live: &Live, disk: &Content, p: &Progress) -> Result<Appliance> {
     let mut last = None;
@@ -69,8 +74,7 @@ pub fn launch(live: &Live, disk: &Content, p: &Progress) -> Result<Appliance> {
         };
         match attempt(live, disk, seat, p, limit) {
             Err(e) if e.kind == Kind::Timeout => {
-                let seconds = limit.as_secs();
-                (live.notice)(&format!("{}: the appliance is not up after {seconds} s: trying again", disk.name));
+                (live.notice)(&format!("{}: {}: trying again", disk.name, e.message));
                 last = Some(e);
             }
             other => return other,
@@ -89,12 +93,18 @@ fn exchange(a: &Appliance, disk: &Content, p: &Progress) -> Result<()> {
 
 fn attempt(live: &Live, disk: &Content, seat: Seat, p: &Progress, limit: Duration) -> Result<Appliance> {
     let a = prepare(live, disk, seat)?;
+    let has_kvm = !is_emulated(live, &a.h.hypervisor()?);
+    let limit = if has_kvm { LIMIT_OF_KVM } else { limit };
     let w = Watch { progress: Some(p), limit: Some(limit), ..Watch::new(&p.cancel, Duration::ZERO) };
     watched(&a.h, &a.qemu, &w, || a.h.launch()).map_err(|e| match e.kind {
         Kind::Interrupted => e,
-        Kind::Timeout => Error::timeout(format!("the appliance was not up after {} s", limit.as_secs()))
-            .subject(disk.name)
-            .hint("`libguestfs-test-tool` shows how long it takes on this host"),
+        Kind::Timeout => {
+            KVM_FAILED.fetch_or(has_kvm, Ordering::Relaxed);
+            let how = if has_kvm { " with KVM" } else { "" };
+            Error::timeout(format!("the appliance was not up{how} after {} s", limit.as_secs()))
+                .subject(disk.name)
+                .hint("`libguestfs-test-tool` shows how long it takes on this host")
+        }
         _ => {
             let why = reason(&a.h.console()).unwrap_or(e.message);
             Error::failed(format!("the appliance did not start: {why}"))
@@ -111,6 +121,7 @@ fn is_emulated(live: &Live, qemu: &str) -> bool {
     static FOUND: OnceLock<bool> = OnceLock::new();
     let forced = std::env::var("LIBGUESTFS_BACKEND_SETTINGS").is_ok_and(|s| s.contains("force_tcg"));
     forced
+        || KVM_FAILED.load(Ordering::Relaxed)
         || *FOUND.get_or_init(|| {
             let is_there = std::fs::File::options().read(true).write(true).open("/dev/kvm").is_ok();
             if is_there && !kvm_works(qemu) {
