@@ -33,6 +33,7 @@ pub struct Live {
     pub(crate) hypervisor: virsh::live::Hypervisor,
     pub(crate) guests: guestfs::live::Guests,
     pub(crate) parents: rbd::live::Parents,
+    pub(crate) fresh: rbd::live::Fresh,
     /// Other hypervisors, by URI.
     others: Mutex<HashMap<String, Arc<Live>>>,
 }
@@ -49,6 +50,7 @@ impl Live {
             hypervisor: Default::default(),
             guests: Default::default(),
             parents: Default::default(),
+            fresh: Default::default(),
             others: Mutex::default(),
         }
     }

@@ -417,12 +417,17 @@ impl IoCtx {
     /// The beginning of an object.
     pub fn read(&self, object: &CStr, len: usize) -> Result<Vec<u8>> {
         let mut buf = vec![0u8; len];
-        // SAFETY: a NUL-terminated name, and a buffer of this length.
-        let n =
-            unsafe { (self.cluster.lib.rados_read)(self.call().raw, object.as_ptr(), buf.as_mut_ptr().cast(), len, 0) };
-        check(n.min(0))?;
-        buf.truncate(n as usize);
+        let n = self.read_at(object, &mut buf, 0)?;
+        buf.truncate(n);
         Ok(buf)
+    }
+
+    /// Fills a buffer as far as the object goes; how far that was.
+    pub fn read_at(&self, object: &CStr, buf: &mut [u8], at: u64) -> Result<usize> {
+        let (read, raw) = (self.cluster.lib.rados_read, self.call().raw);
+        // SAFETY: a NUL-terminated name, and a buffer of this length.
+        let n = unsafe { read(raw, object.as_ptr(), buf.as_mut_ptr().cast(), buf.len(), at) };
+        check(n.min(0)).map(|_| n as usize)
     }
 
     pub fn remove(&self, object: &CStr) -> Result<()> {

@@ -118,7 +118,7 @@ impl Live {
     }
 
     /// The bytes of a disk. For writing we are the only one who has it open; and whether we stay it, because we hold its
-    /// lock.
+    /// lock, or notice when we did not.
     fn bytes(&self, disk: &Disk, writable: bool) -> Result<(Arc<dyn direct::Disk>, bool)> {
         match disk {
             Disk::Image(spec) if writable => {
@@ -127,6 +127,9 @@ impl Live {
                 let watchers = self.others_on(&image, &spec.image)?;
                 if !watchers.is_empty() {
                     return Err(in_use(&spec.image, &watchers));
+                }
+                if let Some(copyup) = self.copyup(&image) {
+                    return Ok((Arc::new(direct::Rbd::fresh(image, size, copyup)), true));
                 }
                 let locked = match image.acquire_lock() {
                     Ok(()) => true,

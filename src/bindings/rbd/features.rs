@@ -35,6 +35,7 @@ const NAMES: [&str; 12] = [
     "dirty-cache",
 ];
 
+pub const FAST: &str = NAMES[4];
 pub const JOURNAL: &str = NAMES[6];
 
 /// `rbd_default_features` as shipped.

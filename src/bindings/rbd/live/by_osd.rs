@@ -2,7 +2,7 @@
 //!
 //! An OSD copies an object as one that has no holes, so those with holes are read and written, and of them only what is there.
 
-use super::header::object_map;
+use super::header::{State, map_of_objects, object_map};
 use super::pieces::{PIECE, SPARSE, pieces, push};
 use crate::bindings::ceph::sys::{Errno, IoCtx, cstring};
 use crate::bindings::live::Live;
@@ -16,9 +16,9 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The objects of an image whose data lie in them one after the other, of a piece each at most.
-struct Objects {
-    prefix: String,
-    size: u64,
+pub(super) struct Objects {
+    pub prefix: String,
+    pub size: u64,
 }
 
 impl Objects {
@@ -26,14 +26,17 @@ impl Objects {
     fn of(image: &Image) -> std::result::Result<Option<(Objects, IoCtx)>, Errno> {
         let bits = image.features()?;
         let size = image.stat()?.object_size;
-        let plain = !image.old_format()? && bits & !(features::PLAIN | features::DATA_POOL) == 0;
         let striped = image.stripe_count()? != 1 || image.stripe_unit()? != size;
-        if !plain || striped || size > PIECE {
+        if image.old_format()? || striped || !Objects::are_plain(bits, size) {
             return Ok(None);
         }
         let cluster = image.io().cluster();
         let io = IoCtx::create(cluster, &cluster.pool_name(image.data_pool_id())?, image.io().namespace())?;
         Ok(Some((Objects { prefix: image.block_name_prefix()?, size }, io)))
+    }
+
+    pub fn are_plain(bits: u64, size: u64) -> bool {
+        bits & !(features::PLAIN | features::DATA_POOL) == 0 && size <= PIECE
     }
 
     fn name(&self, n: u64) -> std::result::Result<CString, Errno> {
@@ -42,7 +45,7 @@ impl Objects {
 }
 
 /// What a copy is made of.
-pub(in crate::bindings::rbd) struct Source {
+pub struct Source {
     osds: ByOsd,
     objects: Objects,
     /// They do not do it, as those of an erasure coded pool.
@@ -55,8 +58,8 @@ pub(in crate::bindings::rbd) struct Target {
     data: Option<Data>,
 }
 
-struct Data {
-    objects: Objects,
+pub(super) struct Data {
+    pub objects: Objects,
     io: IoCtx,
     /// The object map, which librbd goes by when the image is removed.
     map: Option<CString>,
@@ -64,18 +67,27 @@ struct Data {
 
 impl Target {
     pub fn new(image: Image) -> Target {
-        let data = Target::data(&image).ok().flatten();
+        let data = Data::of(&image).ok().flatten();
         Target { image, data }
     }
+}
 
+impl Data {
     /// With a journal, others hear by it of what is written.
-    fn data(image: &Image) -> std::result::Result<Option<Data>, Errno> {
+    pub fn of(image: &Image) -> std::result::Result<Option<Data>, Errno> {
         let bits = image.features()?;
         if bits & features::JOURNALING != 0 {
             return Ok(None);
         }
         let map = if bits & features::OBJECT_MAP == 0 { None } else { Some(object_map(&image.id()?)?) };
         Ok(Objects::of(image)?.map(|(objects, io)| Data { objects, io, map }))
+    }
+
+    /// The objects that are there. `None` without an object map.
+    pub fn present(&self, image: &Image) -> std::result::Result<Option<Vec<u64>>, Errno> {
+        let Some(map) = &self.map else { return Ok(None) };
+        let states = map_of_objects(image.io(), map, image.size()?.div_ceil(self.objects.size))?;
+        Ok(Some((0..).zip(states).filter(|(_, state)| *state != State::Absent).map(|(n, _)| n).collect()))
     }
 }
 
@@ -90,6 +102,11 @@ impl Source {
             Some(name) => Some(image.snaps().ok()?.iter().find(|s| s.name == *name)?.id),
             None => None,
         };
+        Source::by(objects, io, snap)
+    }
+
+    /// `io` is nobody else's.
+    pub(super) fn by(objects: Objects, io: IoCtx, snap: Option<u64>) -> Option<Source> {
         Some(Source { osds: ByOsd::new(io, snap).ok()?, objects, refuse: AtomicBool::new(false) })
     }
 
@@ -97,6 +114,64 @@ impl Source {
     pub fn objects(&self, ranges: &[Range<u64>], size: u64) -> Vec<Range<u64>> {
         whole(ranges, self.objects.size, size)
     }
+
+    /// What holds data in the first `len` bytes of an object, small holes included. `None` where OSDs do not tell: its parent
+    /// may have it.
+    pub(super) fn parts(&self, n: u64, len: u64) -> std::result::Result<Option<Parts>, Errno> {
+        if self.refuse.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
+        match self.osds.extents(&self.objects.name(n)?, self.objects.size) {
+            Ok(extents) => {
+                let list = parts(&extents, len);
+                let all = matches!(&list[..], [part] if part.start == 0) && extents.iter().all(|e| e.end <= len);
+                Ok(Some(Parts { list, all }))
+            }
+            Err(Errno(libc::ENOENT)) => Ok(None),
+            Err(_) => {
+                self.refuse.store(true, Ordering::Relaxed);
+                Ok(None)
+            }
+        }
+    }
+
+    /// Fills a buffer with what the image has there, if all of it lies in one object that is there.
+    pub fn read_at(&self, buf: &mut [u8], offset: u64) -> Option<()> {
+        let (n, at) = (offset / self.objects.size, offset % self.objects.size);
+        if at + buf.len() as u64 > self.objects.size {
+            return None;
+        }
+        let len = self.osds.read_at(&self.objects.name(n).ok()?, buf, at).ok()?;
+        buf[len..].fill(0);
+        Some(())
+    }
+
+    /// Has an object made that is not there, and says so to the object map of its image first. `false` where OSDs do not.
+    pub(super) fn copy(&self, n: u64, data: &Data, header: &IoCtx) -> std::result::Result<bool, Errno> {
+        if let Some(map) = &data.map {
+            header.tell_rbd(map, c"object_map_update", &exists(n))?;
+        }
+        match self.osds.copy(&self.objects.name(n)?, &data.io, &data.objects.name(n)?) {
+            Ok(()) => Ok(true),
+            Err(Errno(libc::ENOENT)) => Ok(false),
+            Err(Errno(libc::EOPNOTSUPP | libc::EINVAL)) => {
+                self.refuse.store(true, Ordering::Relaxed);
+                Ok(false)
+            }
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Whether the objects of both begin and end at the same places.
+    pub(super) fn fits(&self, data: &Data) -> bool {
+        self.objects.size == data.objects.size
+    }
+}
+
+/// Of an object; `all` when nothing lies outside of these parts.
+pub(super) struct Parts {
+    list: Vec<Range<u64>>,
+    pub all: bool,
 }
 
 fn whole(ranges: &[Range<u64>], object_size: u64, size: u64) -> Vec<Range<u64>> {
@@ -116,41 +191,17 @@ impl Live {
         to: &ImageSpec,
         target: impl FnOnce() -> Result<&'a Target>,
     ) -> Result<Vec<Range<u64>>> {
-        let all = vec![piece.clone()];
-        if source.refuse.load(Ordering::Relaxed) {
-            return Ok(all);
-        }
         let told = |e| self.image_error(e, to);
-        let object_size = source.objects.size;
-        let (n, len) = (piece.start / object_size, piece.end - piece.start);
-        let name = source.objects.name(n).map_err(told)?;
-        let extents = match source.osds.extents(&name, object_size) {
-            Ok(extents) => extents,
-            // Its parent may have it.
-            Err(Errno(libc::ENOENT)) => return Ok(all),
-            Err(_) => {
-                source.refuse.store(true, Ordering::Relaxed);
-                return Ok(all);
-            }
+        let n = piece.start / source.objects.size;
+        let Some(parts) = source.parts(n, piece.end - piece.start).map_err(told)? else {
+            return Ok(vec![piece.clone()]);
         };
-        let parts = parts(&extents, len);
-        let is_whole = matches!(&parts[..], [part] if part.start == 0) && extents.iter().all(|e| e.end <= len);
-        let parts = parts.into_iter().map(|p| piece.start + p.start..piece.start + p.end).collect();
         let target = target()?;
-        let data = target.data.as_ref().filter(|d| is_whole && d.objects.size == object_size);
-        let Some(data) = data else { return Ok(parts) };
-        if let Some(map) = &data.map {
-            target.image.io().tell_rbd(map, c"object_map_update", &exists(n)).map_err(told)?;
+        if let Some(data) = target.data.as_ref().filter(|d| parts.all && source.fits(d)) {
+            let done = source.copy(n, data, target.image.io()).map_err(told)?;
+            return Ok(if done { Vec::new() } else { vec![piece.clone()] });
         }
-        match source.osds.copy(&name, &data.io, &data.objects.name(n).map_err(told)?) {
-            Ok(()) => Ok(Vec::new()),
-            Err(Errno(libc::ENOENT)) => Ok(all),
-            Err(Errno(libc::EOPNOTSUPP | libc::EINVAL)) => {
-                source.refuse.store(true, Ordering::Relaxed);
-                Ok(parts)
-            }
-            Err(e) => Err(told(e)),
-        }
+        Ok(parts.list.into_iter().map(|p| piece.start + p.start..piece.start + p.end).collect())
     }
 }
 

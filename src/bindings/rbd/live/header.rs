@@ -2,15 +2,17 @@
 //! parent's, and 3 to 4 ms of CPU in librbd. These are the methods of the OSD's class `rbd` that the kernel's client calls, too
 //! (cls_rbd.cc; their encoding is that of Ceph: little endian, a text or list by its length first).
 
+use super::by_osd::Objects;
 use super::info::{USER, snap_namespace};
 use super::lists::time;
 use super::make::check_name;
 use crate::bindings::ceph::sys::{Errno, IoCtx, Result, cstring};
 use crate::bindings::live::Live;
-use crate::bindings::rbd::api::{self, Parent, Snap};
+use crate::bindings::rbd::api::{self, Parent, Snap, Usage, Watcher};
 use crate::bindings::rbd::errors::image_exists;
 use crate::bindings::rbd::features;
-use crate::bindings::spec::ImageSpec;
+use crate::bindings::rbd::sys::{Linked, watchers};
+use crate::bindings::spec::{ImageSpec, SourceSpec};
 use std::ffi::{CStr, CString};
 
 /// `CEPH_NOSNAP`: the image as it is now.
@@ -77,6 +79,35 @@ pub(super) fn header_object(id: &str) -> Result<CString> {
 /// Which objects of an image are there: `RBD_OBJECT_MAP_PREFIX`.
 pub(super) fn object_map(id: &str) -> Result<CString> {
     cstring(&format!("rbd_object_map.{id}"))
+}
+
+/// Of an object, in an object map: `OBJECT_NONEXISTENT`, `_EXISTS`, `_PENDING`, `_EXISTS_CLEAN` of cls_rbd_types.h.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum State {
+    Absent,
+    Changed,
+    Going,
+    /// It is there as it was with the last snapshot.
+    Unchanged,
+}
+
+/// What an object map begins with: the length of its header, that header's version and length, and the number of objects.
+const MAP_HEAD: usize = 4 + 6 + 8;
+
+/// The object map as it lies on its OSD; librbd, asked for it, takes the image's lock.
+pub(super) fn map_of_objects(io: &IoCtx, map: &CStr, count: u64) -> Result<Vec<State>> {
+    let len = count.div_ceil(4) as usize;
+    let read = io.read(map, MAP_HEAD + len)?;
+    let bits = read.get(MAP_HEAD..).filter(|bits| bits.len() == len).ok_or(Errno(libc::EIO))?;
+    let mut states = states(bits);
+    states.truncate(count as usize);
+    Ok(states)
+}
+
+/// `BitVector<2>` of Ceph: four objects in a byte, the first one in its highest bits.
+fn states(bits: &[u8]) -> Vec<State> {
+    const STATES: [State; 4] = [State::Absent, State::Changed, State::Going, State::Unchanged];
+    bits.iter().flat_map(|byte| [6, 4, 2, 0].map(|shift| STATES[usize::from(byte >> shift & 3)])).collect()
 }
 
 /// A snapshot of the user's.
@@ -195,6 +226,51 @@ impl Live {
         Some((info, snaps))
     }
 
+    /// Who has an image open.
+    pub(in crate::bindings::rbd) fn watchers_by_header(&self, image: &ImageSpec) -> Option<Vec<Watcher>> {
+        let (io, header) = (self.image_ioctx(image).ok()?, header_object(&self.id_by_object(image)?).ok()?);
+        Some(watchers(&io, &header).ok()?.ok()?.into_iter().map(Watcher::from).collect())
+    }
+
+    /// What `rbd du` says of an image as it is now, if its object map may be believed: whatever has changed since the last
+    /// snapshot.
+    pub(in crate::bindings::rbd) fn du_by_map(&self, of: &SourceSpec) -> Option<Usage> {
+        let (info, _) = self.info_and_snaps(&of.image).filter(|_| of.snap.is_none())?;
+        if !info.features.iter().any(|f| f == features::FAST) || !info.flags.is_empty() {
+            return None;
+        }
+        let (io, map) = (self.image_ioctx(&of.image).ok()?, object_map(&info.id).ok()?);
+        let states = map_of_objects(&io, &map, info.objects).ok()?;
+        let mut used = 0;
+        for (n, state) in states.into_iter().enumerate() {
+            match state {
+                State::Absent | State::Unchanged => {}
+                State::Changed => used += info.object_size.min(info.size - n as u64 * info.object_size),
+                State::Going => return None,
+            }
+        }
+        Some(Usage { name: of.to_string(), provisioned_size: info.size, used_size: used })
+    }
+
+    /// Where the objects of an image lie, if they lie plainly. The context is nobody else's.
+    pub(super) fn objects_by_header(&self, image: &Linked) -> Option<(Objects, IoCtx)> {
+        let (io, header) = (self.ioctx(&image.pool, &image.namespace).ok()?, header_object(&image.id).ok()?);
+        let now = [&NOW[..], &[0]].concat();
+        let asked: [(&CStr, &[u8]); 4] =
+            [(c"get_size", &NOW), (c"get_object_prefix", &[]), (c"get_features", &now), (c"get_data_pool", &[])];
+        let [size, prefix, features, data_pool] = io.ask_rbd(&header, asked).ok()?;
+        let size = 1u64.checked_shl(Encoded(&size).byte()?.into())?;
+        if !Objects::are_plain(Encoded(&features).u64()?, size) {
+            return None;
+        }
+        let pool = match Encoded(&data_pool).i64()? {
+            none if none < 0 => image.pool.clone(),
+            pool => io.cluster().pool_name(pool).ok()?,
+        };
+        let io = IoCtx::create(io.cluster(), &pool, &image.namespace).ok()?;
+        Some((Objects { prefix: Encoded(&prefix).text()?, size }, io))
+    }
+
     fn parent_by_header(
         &self,
         io: &IoCtx,
@@ -241,8 +317,24 @@ impl Live {
             told(e)
         })?;
         match io.remove(&from) {
-            Ok(()) | Err(Errno(libc::ENOENT)) => Ok(()),
+            Ok(()) | Err(Errno(libc::ENOENT)) => {
+                self.fresh.made(&made.id);
+                Ok(())
+            }
             Err(e) => Err(told(e)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn states_of_objects() {
+        use State::*;
+        let found = states(&[0b0100_0010, 0, 0b0000_0011]);
+        assert_eq!(found[..4], [Changed, Absent, Absent, Going]);
+        assert!(found[4..11].iter().all(|s| *s == Absent) && found[11] == Unchanged && found.len() == 12);
     }
 }

@@ -7,7 +7,7 @@ use crate::bindings::live::Live;
 use crate::bindings::rbd::api::{self, Child, Extent, Lock, Parent, Snap, Usage, Watcher};
 use crate::bindings::rbd::errors::{locked, locker_lives, no_lock, no_snap};
 use crate::bindings::rbd::features;
-use crate::bindings::rbd::sys::{Image, RawSnap};
+use crate::bindings::rbd::sys::{Image, RawSnap, RawWatcher};
 use crate::bindings::spec::{ImageSpec, SourceSpec};
 use crate::error::{Error, Kind, Result};
 use std::ffi::CString;
@@ -191,9 +191,16 @@ impl Live {
     }
 
     pub(super) fn rbd_watchers(&self, image: &ImageSpec) -> Result<Vec<Watcher>> {
-        let open = self.open_image_ro(image)?;
+        let mut all = match self.watchers_by_header(image) {
+            Some(all) => all,
+            None => self.all_on(&self.open_image_ro(image)?, image)?,
+        };
         // Our own watches come and go with each question, but for the one of a guest that we have open.
-        if self.guests.is_open_on(image) { self.all_on(&open, image) } else { self.others_on(&open, image) }
+        if !self.guests.is_open_on(image) {
+            let me = self.image_ioctx(image)?.cluster().instance_id();
+            all.retain(|w| w.client != me);
+        }
+        Ok(all)
     }
 
     /// Who has an open image open besides us.
@@ -204,9 +211,9 @@ impl Live {
         Ok(all)
     }
 
-    fn all_on(&self, open: &Image, image: &ImageSpec) -> Result<Vec<Watcher>> {
+    pub(in crate::bindings::rbd) fn all_on(&self, open: &Image, image: &ImageSpec) -> Result<Vec<Watcher>> {
         let all = open.watchers().map_err(|e| self.image_error(e, image))?;
-        Ok(all.into_iter().map(|w| Watcher { address: w.address, client: w.client, cookie: w.cookie }).collect())
+        Ok(all.into_iter().map(Watcher::from).collect())
     }
 
     pub(super) fn rbd_lock_ls(&self, image: &ImageSpec) -> Result<Vec<Lock>> {
@@ -247,6 +254,10 @@ impl Live {
 
     /// What the image or snapshot has of its own since the snapshot before it, as `rbd du` counts.
     pub(super) fn rbd_du(&self, of: &SourceSpec) -> Result<Usage> {
+        self.du_by_map(of).map_or_else(|| self.du_by_librbd(of), Ok)
+    }
+
+    pub(in crate::bindings::rbd) fn du_by_librbd(&self, of: &SourceSpec) -> Result<Usage> {
         let open = self.open_image(of)?;
         let error = |e| self.image_error(e, of);
         let snaps = open.snaps().map_err(error)?;
@@ -294,5 +305,11 @@ impl Live {
             Err(Errno(libc::ECANCELED)) if cancel.is_set() => Err(Error::interrupted().subject(of)),
             rc => rc.map_err(|e| self.image_error(e, of)),
         }
+    }
+}
+
+impl From<RawWatcher> for Watcher {
+    fn from(w: RawWatcher) -> Watcher {
+        Watcher { address: w.address, client: w.client, cookie: w.cookie }
     }
 }

@@ -2,6 +2,7 @@
 
 pub(super) mod by_osd;
 mod change;
+mod copyup;
 mod deep;
 mod diffs;
 mod header;
@@ -13,6 +14,8 @@ mod pieces;
 mod snaps;
 mod transfer;
 
+pub use by_osd::Source;
+pub use copyup::{Copyup, Fresh};
 pub use make::Parents;
 pub(super) use make::check_opts;
 pub(super) use transfer::refuse_formats;

@@ -1,4 +1,5 @@
-//! What librados offers to C++ alone: which parts of an object are there, and a copy that the OSDs make among themselves.
+//! What librados offers to C++ alone: which parts of an object are there, a copy that the OSDs make among themselves, and who
+//! watches an object.
 //!
 //! The functions are found by the names that the C++ ABI gives them (Itanium's, with the texts and maps of libstdc++), of the
 //! versioned namespace that librados keeps since Ceph 14.2. A library that was built otherwise has none of these names, and
@@ -13,6 +14,8 @@ c_table! { Cpp: ["librados.so.2"], "librados2" {
     // ObjectOperation::ObjectOperation() and its destructor.
     fn _ZN8librados7v14_2_015ObjectOperationC1Ev(op: *mut Op);
     fn _ZN8librados7v14_2_015ObjectOperationD1Ev(op: *mut Op);
+    // void ObjectWriteOperation::create(bool exclusive)
+    fn _ZN8librados7v14_2_020ObjectWriteOperation6createEb(op: *mut Op, exclusive: bool);
     // void ObjectWriteOperation::copy_from(const std::string& src, const IoCtx& src_ioctx, uint64_t src_version,
     //                                      uint32_t src_fadvise_flags)
     fn _ZN8librados7v14_2_020ObjectWriteOperation9copy_fromERKNSt7__cxx1112basic_stringIcSt11char_traitsIcESaIcEEERKNS0_5IoCtxEmj(
@@ -25,6 +28,10 @@ c_table! { Cpp: ["librados.so.2"], "librados2" {
     // int IoCtx::mapext(const std::string& o, uint64_t off, size_t len, std::map<uint64_t,uint64_t>& m)
     fn _ZN8librados7v14_2_05IoCtx6mapextERKNSt7__cxx1112basic_stringIcSt11char_traitsIcESaIcEEEmmRSt3mapImmSt4lessImESaISt4pairIKmmEEE(
         io: *const Handle, oid: *const Text, offset: u64, len: usize, found: *mut Tree,
+    ) -> c_int;
+    // int IoCtx::list_watchers(const std::string& oid, std::list<obj_watch_t> *out_watchers)
+    fn _ZN8librados7v14_2_05IoCtx13list_watchersERKNSt7__cxx1112basic_stringIcSt11char_traitsIcESaIcEEEPNS2_4listI11obj_watch_tSaISB_EEE(
+        io: *const Handle, oid: *const Text, found: *mut List,
     ) -> c_int;
     fn rados_ioctx_snap_set_read(io: *mut c_void, snap: u64);
 } }
@@ -71,6 +78,58 @@ struct Node {
     links: Links,
     key: u64,
     value: u64,
+}
+
+/// `std::list<obj_watch_t>`: the first node and the last, which point back to it, and how many there are.
+#[repr(C)]
+struct List {
+    first: *mut Watch,
+    last: *mut Watch,
+    count: usize,
+}
+
+#[repr(C)]
+struct Watch {
+    next: *mut Watch,
+    before: *mut Watch,
+    // obj_watch_t
+    address: [u8; 256],
+    client: i64,
+    cookie: u64,
+    seconds: u32,
+}
+
+/// Who watches an object.
+pub fn watchers(io: &IoCtx, object: &CStr) -> ZsResult<Result<Vec<RawWatcher>>> {
+    let (lib, delete) = (Cpp::get()?, Delete::get()?);
+    let null = std::ptr::null_mut();
+    let mut found = List { first: null, last: null, count: 0 };
+    // Of an empty list both point to itself.
+    let end: *mut Watch = (&raw mut found).cast();
+    (found.first, found.last) = (end, end);
+    let (handle, call) = (Handle(io.as_ptr()), io.ticket());
+    // SAFETY: a living context; a text and an empty list in the layout of libstdc++, which the callee fills with nodes of its
+    // own.
+    let rc = unsafe {
+        (lib._ZN8librados7v14_2_05IoCtx13list_watchersERKNSt7__cxx1112basic_stringIcSt11char_traitsIcESaIcEEEPNS2_4listI11obj_watch_tSaISB_EEE)(
+            &handle, &Text::of(object), &mut found,
+        )
+    };
+    drop(call);
+    let mut list = Vec::with_capacity(found.count);
+    let mut node = found.first;
+    while !node.is_null() && node != end {
+        // SAFETY: a node that operator new has made and that nothing points to after this; each is met once.
+        let Watch { next, address, client, cookie, .. } = unsafe {
+            let watch = node.read();
+            (delete._ZdlPv)(node.cast());
+            watch
+        };
+        let address = CStr::from_bytes_until_nul(&address).unwrap_or_default().to_string_lossy().into_owned();
+        list.push(RawWatcher { address, client, cookie });
+        node = next;
+    }
+    Ok(check(rc).map(|_| list))
 }
 
 /// Objects of one pool and, perhaps, one snapshot, that OSDs copy.
@@ -128,7 +187,12 @@ impl ByOsd {
         }
     }
 
-    /// Has an object made, or made anew, with the content of another.
+    /// Fills a buffer as far as the object goes; how far that was.
+    pub fn read_at(&self, object: &CStr, buf: &mut [u8], at: u64) -> Result<usize> {
+        self.from.read_at(object, buf, at)
+    }
+
+    /// Has an object made with the content of another; EEXIST when it is there.
     pub fn copy(&self, from: &CStr, into: &IoCtx, to: &CStr) -> Result<()> {
         let (source, target, call) = (Handle(self.from.as_ptr()), Handle(into.as_ptr()), into.ticket());
         let mut op: Op = [0; 4];
@@ -136,6 +200,7 @@ impl ByOsd {
         // of libstdc++, copied by the callees.
         let rc = unsafe {
             (self.lib._ZN8librados7v14_2_015ObjectOperationC1Ev)(&mut op);
+            (self.lib._ZN8librados7v14_2_020ObjectWriteOperation6createEb)(&mut op, true);
             (self.lib._ZN8librados7v14_2_020ObjectWriteOperation9copy_fromERKNSt7__cxx1112basic_stringIcSt11char_traitsIcESaIcEEERKNS0_5IoCtxEmj)(
                 &mut op, &Text::of(from), &source, 0, io::SEQUENTIAL_NOCACHE as u32,
             );
@@ -151,4 +216,5 @@ impl ByOsd {
 }
 
 // The nodes are read where C++ has put their parts.
+const _: () = assert!(size_of::<List>() == 24 && size_of::<Watch>() == 16 + 256 + 24);
 const _: () = assert!(size_of::<Tree>() == 48 && size_of::<Node>() == 48 && size_of::<Text>() == 32);

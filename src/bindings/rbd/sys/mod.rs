@@ -13,7 +13,7 @@ mod pool;
 mod snap;
 
 pub use buffers::Buffers;
-pub use by_osd::ByOsd;
+pub use by_osd::{ByOsd, watchers};
 pub use image::{Image, Linked, Locker, RawWatcher, Stat};
 pub use pool::*;
 pub use snap::{ParentSnap, RawSnap};

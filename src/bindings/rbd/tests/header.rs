@@ -7,7 +7,47 @@ fn same(s: &crate::bindings::Live, image: &ImageSpec) -> bool {
     // An image is asked for once more where its header does not say all.
     let snaps = s.snap_ls_by_header(image);
     snaps.inspect(|list| assert_eq!(*list, s.snap_ls_by_librbd(image, true).expect("snap ls"), "{image}"));
+    s.du_by_map(&image.into()).inspect(|du| assert_eq!(*du, s.du_by_librbd(&image.into()).expect("du"), "{image}"));
+    let open = s.open_image_rw(image).expect("open");
+    let watching = s.all_on(&open, image).expect("watchers");
+    assert!(watching.len() == 1 && s.watchers_by_header(image).is_none_or(|list| list == watching), "{image}");
     own.inspect(|i| assert_eq!(*i, theirs, "{image}")).is_some()
+}
+
+#[test]
+fn maps_say_how_much_is_used() {
+    if !on_lab() {
+        return;
+    }
+    let pool = LabPool::new();
+    let s = &*pool.admin;
+    let image = |n: &str| ImageSpec::new(&pool.name, n);
+    let used = |i: &ImageSpec| {
+        let own = s.du_by_map(&i.into()).expect("by its map");
+        assert_eq!(own, s.du_by_librbd(&i.into()).expect("du"), "{i}");
+        own.used_size
+    };
+    let write = |i: &ImageSpec, at: u64, len: usize| {
+        s.open_image_rw(i).expect("open").write_at(&vec![7; len], at, false).expect("write");
+    };
+    let (a, child) = (image("a"), image("child"));
+    Write::create(s, &a, 17 * MIB + 512, &ImageOpts::default()).expect("create");
+    assert_eq!(used(&a), 0);
+    write(&a, MIB, 9 << 20);
+    write(&a, 17 * MIB, 512);
+    assert_eq!(used(&a), 12 * MIB + MIB + 512);
+    s.snap_create(&a.at("x")).expect("snap");
+    assert_eq!(used(&a), 0);
+    write(&a, 5 * MIB, 100);
+    assert_eq!(used(&a), 4 * MIB);
+    s.open_image_rw(&a).expect("open").discard(0, 4 * MIB).expect("discard");
+    s.clone_image(&a.at("x"), &child, &ImageOpts::default()).expect("clone");
+    assert_eq!((used(&a), used(&child)), (4 * MIB, 0));
+    write(&child, 0, 10);
+    assert_eq!(used(&child), 4 * MIB);
+    s.resize(&child, 2 * MIB, true, &none()).expect("shrunk");
+    assert_eq!(used(&child), 2 * MIB);
+    assert!(s.du_by_map(&SourceSpec { image: a, snap: Some("x".into()) }).is_none());
 }
 
 #[test]

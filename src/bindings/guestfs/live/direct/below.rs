@@ -5,6 +5,7 @@
 //! parent's is known from the clone's object map, which its lock keeps to us.
 
 use crate::bindings::rbd::features;
+use crate::bindings::rbd::live::Source;
 use crate::bindings::rbd::sys::Image;
 use crate::error::Result;
 use std::collections::HashMap;
@@ -35,12 +36,12 @@ pub struct Below {
     len: u64,
     own: Vec<Range<u64>>,
     written: AtomicBool,
+    by_osd: Option<Arc<Source>>,
 }
 
 impl Below {
     /// Of an image whose lock we hold. `None` for what is no clone, and where its own parts cannot be told by one question.
     pub fn of(image: &Image) -> Option<Below> {
-        let (parent, snap) = image.parent().ok()??;
         if image.features().ok()? & features::FAST_DIFF == 0
             || image.flags().ok()? != 0
             || !image.snaps().ok()?.is_empty()
@@ -55,8 +56,14 @@ impl Below {
                 true
             })
             .ok()?;
+        Some(Below { own, ..Below::all(image, None)? })
+    }
+
+    /// Of a clone that has nothing of its own yet; its parent may be read by the OSDs' own means.
+    pub fn all(image: &Image, by_osd: Option<Arc<Source>>) -> Option<Below> {
+        let (parent, snap) = image.parent().ok()??;
         let parent = Snapshot(parent.pool, parent.namespace, parent.id, snap.id);
-        Some(Below { parent, len: image.overlap().ok()?, own, written: AtomicBool::new(false) })
+        Some(Below { parent, len: image.overlap().ok()?, own: Vec::new(), written: AtomicBool::new(false), by_osd })
     }
 
     /// From here on the image goes its own way.
@@ -93,7 +100,10 @@ impl Below {
             return Ok(known.clone());
         }
         let mut chunk = vec![0; CHUNK as usize];
-        ask(&mut chunk, start)?;
+        match self.by_osd.as_ref().and_then(|parent| parent.read_at(&mut chunk, start)) {
+            Some(()) => {}
+            None => ask(&mut chunk, start)?,
+        }
         let chunk: Arc<[u8]> = chunk.into();
         let mut kept = read();
         let kept = kept.get_or_insert_default();

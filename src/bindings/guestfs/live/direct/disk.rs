@@ -1,17 +1,23 @@
 //! A disk as a row of bytes: an RBD image, or a raw file of this host.
 
 use super::below::Below;
+use crate::bindings::rbd::live::Copyup;
 use crate::bindings::rbd::sys::Image;
 use crate::error::{Error, Result};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::fs::File;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::sync::{Mutex, PoisonError};
 
 pub trait Disk: Send + Sync {
     /// Fills the buffer, or fails.
     fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<()>;
+    /// Before a first write: all parts that are going to be written.
+    fn prepare(&self, _parts: &[Range<u64>]) -> Result<()> {
+        Ok(())
+    }
     fn write_at(&self, data: &[u8], offset: u64) -> Result<()>;
     /// What was written survives a power cut.
     fn flush(&self) -> Result<()>;
@@ -33,17 +39,40 @@ fn failed(what: &str, errno: i32) -> Error {
     }
 }
 
+fn written_by_others() -> Error {
+    Error::failed("somebody else has written to the disk since it was opened")
+        .hint("nothing of this edit was written; `rbd status` and `rbd lock ls` say who has it")
+}
+
 pub struct Rbd {
     image: Image,
     size: u64,
     below: Option<Below>,
+    lock: Mutex<Lock>,
+}
+
+/// Of the image.
+enum Lock {
+    /// As it was when this was made.
+    Settled,
+    /// Taken before the first write, after OSDs have made what that needs.
+    Later(Copyup),
+    /// It could not be taken, or somebody else had written meanwhile.
+    Lost,
 }
 
 impl Rbd {
     /// `locked`: nobody else writes to it.
     pub fn new(image: Image, size: u64, locked: bool) -> Rbd {
         let below = if locked { Below::of(&image) } else { None };
-        Rbd { image, size, below }
+        Rbd { image, size, below, lock: Mutex::new(Lock::Settled) }
+    }
+
+    /// A clone that has nothing of its own, and that nobody else is known to have. Its lock is taken when it is written, and
+    /// that nobody else has written before is seen then.
+    pub fn fresh(image: Image, size: u64, copyup: Copyup) -> Rbd {
+        let below = Below::all(&image, Some(copyup.parent().clone()));
+        Rbd { image, size, below, lock: Mutex::new(Lock::Later(copyup)) }
     }
 
     fn ask(&self, buf: &mut [u8], offset: u64) -> Result<()> {
@@ -53,10 +82,12 @@ impl Rbd {
         }
     }
 
-    fn changes(&self) {
+    fn changes(&self) -> Result<()> {
+        self.prepare(&[])?;
         if let Some(below) = &self.below {
             below.written();
         }
+        Ok(())
     }
 }
 
@@ -68,8 +99,22 @@ impl Disk for Rbd {
         }
     }
 
+    fn prepare(&self, parts: &[Range<u64>]) -> Result<()> {
+        let mut lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        match std::mem::replace(&mut *lock, Lock::Lost) {
+            Lock::Settled => {}
+            Lock::Later(copyup) => copyup.make(&self.image, parts).map_err(|e| match e.0 {
+                libc::EEXIST | libc::EROFS => written_by_others(),
+                errno => failed("write to", errno),
+            })?,
+            Lock::Lost => return Err(failed("write to", libc::EROFS)),
+        }
+        *lock = Lock::Settled;
+        Ok(())
+    }
+
     fn write_at(&self, data: &[u8], offset: u64) -> Result<()> {
-        self.changes();
+        self.changes()?;
         self.image.write_at(data, offset, false).map_err(|e| failed("write to", e.0))
     }
 
@@ -78,7 +123,7 @@ impl Disk for Rbd {
     }
 
     fn discard(&self, offset: u64, len: u64) -> Result<()> {
-        self.changes();
+        self.changes()?;
         // librbd takes at most 1 GiB at once.
         let step = 1 << 30;
         let pieces = (offset..offset.saturating_add(len)).step_by(step as usize);

@@ -14,6 +14,7 @@ use super::overlay::Dirty;
 use super::stop::appliance;
 use crate::error::{Error, Result};
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Writes that may happen in any order, by the block they start at; after each phase the disk is flushed.
@@ -280,6 +281,9 @@ const LARGEST: usize = 4 << 20;
 
 /// Writes phase after phase to a filesystem that starts at `start`.
 pub fn write(disk: &dyn Disk, start: u64, block: usize, phases: &[Phase]) -> Result<()> {
+    let at = |n: u64| n.saturating_mul(block as u64).saturating_add(start);
+    let parts: Vec<Range<u64>> = phases.iter().flatten().map(|(n, _)| at(*n)..at(n.saturating_add(1))).collect();
+    disk.prepare(&parts)?;
     // librbd writes one by one, each to its end, until the first flush shows that somebody flushes.
     disk.flush()?;
     for phase in phases {
