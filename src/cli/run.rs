@@ -2,7 +2,7 @@
 
 use super::{Cli, limited, live, settings};
 use crate::bindings::spec::Cancel;
-use crate::bindings::{Site, World};
+use crate::bindings::{Site, World, ceph};
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 use crate::host::events::Events;
@@ -69,6 +69,7 @@ pub fn run(cli: &Cli, events: &Arc<Events>, source: Source, args: Vec<String>, i
     with_signals(&cancel, events, move || {
         watch_time(&host);
         let code = run_script(&host, &source, is_eval, verbose);
+        ceph::sys::leave_to_process();
         if code == 0 && host.gate.planning() { of_plan(&host, expect_none) } else { code }
     })
 }

@@ -10,6 +10,7 @@ use crate::c_table;
 use crate::error::Result as ZsResult;
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 c_table! { pub Lib: ["librados.so.2"], "librados2" {
     fn rados_create(cluster: *mut *mut c_void, id: *const c_char) -> c_int;
@@ -159,10 +160,21 @@ unsafe impl Send for Rados {}
 // SAFETY: as above.
 unsafe impl Sync for Rados {}
 
+static IS_LAST: AtomicBool = AtomicBool::new(false);
+
+/// From here on connections end with the process: each would take milliseconds to end its threads.
+pub fn leave_to_process() {
+    IS_LAST.store(true, Ordering::SeqCst);
+}
+
 impl Drop for Rados {
     fn drop(&mut self) {
-        // SAFETY: created by rados_create and not shut down before; io contexts hold an Arc and are gone.
-        unsafe { (self.lib.rados_shutdown)(self.raw) }
+        // Files of librados' own, a socket and a log, are its to take away and to finish.
+        let is_bare = |o| self.conf_get(o).is_ok_and(|v| v.is_empty());
+        if !(IS_LAST.load(Ordering::SeqCst) && is_bare(c"admin_socket") && is_bare(c"log_file")) {
+            // SAFETY: created by rados_create and not shut down before; io contexts hold an Arc and are gone.
+            unsafe { (self.lib.rados_shutdown)(self.raw) }
+        }
     }
 }
 

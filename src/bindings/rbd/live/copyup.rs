@@ -101,7 +101,8 @@ impl Copyup {
         let below = self.overlap / size;
         let touched = parts.iter().flat_map(|p| p.start / size..p.end.div_ceil(size).min(below));
         let touched = Vec::from_iter(touched.collect::<BTreeSet<u64>>());
-        let made = Mutex::new(BTreeSet::new());
+        // Those that the object map has from us.
+        let ours = Mutex::new(BTreeSet::new());
         let told = |e: Errno| Error::failed("not copied").code(e.0);
         each_by(
             JOBS,
@@ -109,17 +110,17 @@ impl Copyup {
             |_| 0,
             &Progress::none(),
             |_, n| {
-                let all = self.source.parts(*n, size).map_err(told)?.is_some_and(|parts| parts.all);
-                if all && self.source.copy(*n, &self.data, image.io()).map_err(told)? {
-                    made.lock().unwrap_or_else(PoisonError::into_inner).insert(*n);
+                if self.source.parts(*n, size).map_err(told)?.is_some_and(|parts| parts.all) {
+                    ours.lock().unwrap_or_else(PoisonError::into_inner).insert(*n);
+                    self.source.copy(*n, &self.data, image.io()).map_err(told)?;
                 }
                 Ok(())
             },
         )
         .map_err(|e| Errno(e.code.unwrap_or(libc::EIO)))?;
         image.acquire_lock()?;
-        let made = made.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let is_ours = self.data.present(image)?.is_some_and(|list| list.iter().all(|n| made.contains(n)));
-        if is_ours && image.snaps()?.is_empty() { Ok(()) } else { Err(Errno(libc::EEXIST)) }
+        let ours = ours.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let all_ours = self.data.present(image)?.is_some_and(|list| list.iter().all(|n| ours.contains(n)));
+        if all_ours && image.snaps()?.is_empty() { Ok(()) } else { Err(Errno(libc::EEXIST)) }
     }
 }

@@ -29,6 +29,13 @@ fn bit(bits: &[u8], n: u64) -> bool {
     bits.get((n / 8) as usize).is_some_and(|b| b & 1 << (n % 8) != 0)
 }
 
+/// How many of the first `n` bits are set.
+fn ones(bits: impl Iterator<Item = u8>, n: u64) -> u64 {
+    let (whole, rest) = ((n / 8) as usize, n % 8);
+    let last = |(i, byte): (usize, u8)| if i < whole { byte } else { byte & ((1 << rest) - 1) };
+    bits.enumerate().take(n.div_ceil(8) as usize).map(last).map(|byte| u64::from(byte.count_ones())).sum()
+}
+
 pub fn check(point: &str, v: &mut Volume) -> Result<()> {
     let mut ext = v.again()?;
     let found = look(&mut ext).map_err(|e| v.why(e))?;
@@ -53,12 +60,12 @@ fn look(ext: &mut Ext) -> Result<Vec<String>> {
     }
     let names = c.names(&sb, &inodes)?;
     c.inodes(&sb, &inodes, &names)?;
-    let differ = (0..count).filter(|n| bit(&blocks, *n) != bit(&c.owned, *n)).count();
+    let differ = ones(blocks.iter().zip(&c.owned).map(|(a, b)| a ^ b), count);
     if differ > 0 {
         c.says(format!("{differ} blocks are marked wrongly"));
     }
-    let free = (0..count).filter(|n| !bit(&blocks, *n)).count() as u64;
-    let free_inodes = (0..sb.inodes()).filter(|n| !bit(&inodes, (*n).into())).count() as u64;
+    let free = count - ones(blocks.iter().copied(), count);
+    let free_inodes = u64::from(sb.inodes()) - ones(inodes.iter().copied(), sb.inodes().into());
     let said = c.ext.free();
     if (free, free_inodes) != said {
         c.says(format!("free are {free} blocks and {free_inodes} inodes, not {} and {}", said.0, said.1));
@@ -169,11 +176,27 @@ impl Check<'_> {
             Ok(())
         })?;
         let reserved = u64::from(sb.first_inode()).saturating_sub(1);
-        for n in reserved..sb.inodes().into() {
-            if bit(inodes, n) != bit(&in_use, n) {
+        let differs = |n: &u64| bit(inodes, *n) != bit(&in_use, *n);
+        let bytes = inodes.iter().zip(&in_use).zip(0u64..).filter(|((a, b), _)| a != b);
+        for n in bytes.flat_map(|(_, byte)| byte * 8..byte * 8 + 8).filter(differs) {
+            if (reserved..sb.inodes().into()).contains(&n) {
                 self.says(format!("inode {} is marked wrongly", n + 1));
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bits_are_counted() {
+        let bits = [0b1010_0000, 0xff, 0b0000_1110];
+        for (n, count) in [(0, 0), (5, 0), (6, 1), (8, 2), (16, 10), (18, 11), (20, 13), (24, 13)] {
+            assert_eq!(ones(bits.into_iter(), n), count, "{n}");
+            assert_eq!((0..n).filter(|n| bit(&bits, *n)).count() as u64, count);
+        }
     }
 }

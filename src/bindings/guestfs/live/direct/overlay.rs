@@ -18,6 +18,8 @@ pub struct Overlay {
     pub block: usize,
     clean: HashMap<u64, Box<[u8]>>,
     pub dirty: Dirty,
+    /// What was there before the change that goes on.
+    replaced: BTreeMap<u64, Option<Arc<[u8]>>>,
     cancel: Cancel,
     /// Why the disk could not be read: the library passes on no more than an errno.
     pub failed: Option<Error>,
@@ -30,8 +32,22 @@ const KEPT: usize = (24 << 20) / CHUNK;
 
 impl Overlay {
     pub fn new(disk: Arc<dyn Disk>, start: u64, len: u64, block: usize, cancel: Cancel) -> Overlay {
-        let (clean, dirty) = (HashMap::new(), Dirty::new());
-        Overlay { disk, start, len, block, clean, dirty, cancel, failed: None }
+        let (clean, dirty, replaced) = (HashMap::new(), Dirty::new(), BTreeMap::new());
+        Overlay { disk, start, len, block, clean, dirty, replaced, cancel, failed: None }
+    }
+
+    /// A change begins, which `take_back` undoes.
+    pub fn begin(&mut self) {
+        self.replaced.clear();
+    }
+
+    pub fn take_back(&mut self) {
+        for (block, old) in std::mem::take(&mut self.replaced) {
+            match old {
+                Some(data) => self.dirty.insert(block, data),
+                None => self.dirty.remove(&block),
+            };
+        }
     }
 
     fn chunk(&mut self, n: u64) -> Result<&[u8], i32> {
@@ -116,11 +132,11 @@ impl Overlay {
                 whole[within..within + part.len()].copy_from_slice(part);
                 whole.into()
             };
-            if self.is_below(start, &whole) {
-                self.dirty.remove(&block);
-            } else {
-                self.dirty.insert(block, whole);
-            }
+            let old = match self.is_below(start, &whole) {
+                true => self.dirty.remove(&block),
+                false => self.dirty.insert(block, whole),
+            };
+            self.replaced.entry(block).or_insert(old);
         }
         Ok(())
     }
@@ -135,6 +151,7 @@ impl Overlay {
     /// Everything has been written.
     pub fn written(&mut self) {
         self.dirty.clear();
+        self.replaced.clear();
         self.clean.clear();
     }
 }

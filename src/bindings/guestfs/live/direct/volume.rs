@@ -97,14 +97,14 @@ impl Volume {
             let found = self.ext_mut()?.blocks_in_use(first, count).map_err(Stop::from);
             self.in_use = Some(found.map_err(|e| self.why(e))?);
         }
-        let before = self.overlay().dirty.clone();
+        self.overlay().begin();
         let ext = self.ext_mut()?;
         let done = f(ext).and_then(|v| Ok(ext.flush().map(|()| v)?));
         done.map_err(|e| {
             let e = self.why(e);
             // The library has half of it in memory.
             self.ext = None;
-            self.overlay().dirty = before;
+            self.overlay().take_back();
             if let Err(again) = Cancel::shielded(|| self.reopen()) {
                 self.torn = true;
                 return again;
