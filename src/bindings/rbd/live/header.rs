@@ -235,7 +235,10 @@ impl Live {
     /// What `rbd du` says of an image as it is now, if its object map may be believed: whatever has changed since the last
     /// snapshot.
     pub(in crate::bindings::rbd) fn du_by_map(&self, of: &SourceSpec) -> Option<Usage> {
-        let (info, _) = self.info_and_snaps(&of.image).filter(|_| of.snap.is_none())?;
+        if of.snap.is_some() {
+            return None;
+        }
+        let info = self.info_by_header(&of.image)?;
         if !info.features.iter().any(|f| f == features::FAST) || !info.flags.is_empty() {
             return None;
         }

@@ -2,7 +2,7 @@
 
 use super::header::header_object;
 use super::lists::time;
-use crate::bindings::ceph::sys::Errno;
+use crate::bindings::ceph::sys::{Errno, IoCtx};
 use crate::bindings::live::Live;
 use crate::bindings::rbd::api::{self, Child, Extent, Lock, Parent, Snap, Usage, Watcher};
 use crate::bindings::rbd::errors::{locked, locker_lives, no_lock, no_snap};
@@ -191,24 +191,18 @@ impl Live {
     }
 
     pub(super) fn rbd_watchers(&self, image: &ImageSpec) -> Result<Vec<Watcher>> {
-        let mut all = match self.watchers_by_header(image) {
+        let all = match self.watchers_by_header(image) {
             Some(all) => all,
             None => self.all_on(&self.open_image_ro(image)?, image)?,
         };
         // Our own watches come and go with each question, but for the one of a guest that we have open.
-        if !self.guests.is_open_on(image) {
-            let me = self.image_ioctx(image)?.cluster().instance_id();
-            all.retain(|w| w.client != me);
-        }
-        Ok(all)
+        let io = self.image_ioctx(image)?;
+        Ok(if self.guests.is_open_on(image) { all } else { besides_us(&io, all) })
     }
 
     /// Who has an open image open besides us.
     pub(crate) fn others_on(&self, open: &Image, image: &ImageSpec) -> Result<Vec<Watcher>> {
-        let me = open.io().cluster().instance_id();
-        let mut all = self.all_on(open, image)?;
-        all.retain(|w| w.client != me);
-        Ok(all)
+        Ok(besides_us(open.io(), self.all_on(open, image)?))
     }
 
     pub(in crate::bindings::rbd) fn all_on(&self, open: &Image, image: &ImageSpec) -> Result<Vec<Watcher>> {
@@ -306,6 +300,12 @@ impl Live {
             rc => rc.map_err(|e| self.image_error(e, of)),
         }
     }
+}
+
+fn besides_us(io: &IoCtx, mut all: Vec<Watcher>) -> Vec<Watcher> {
+    let me = io.cluster().instance_id();
+    all.retain(|w| w.client != me);
+    all
 }
 
 impl From<RawWatcher> for Watcher {

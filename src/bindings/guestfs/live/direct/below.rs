@@ -100,9 +100,8 @@ impl Below {
             return Ok(known.clone());
         }
         let mut chunk = vec![0; CHUNK as usize];
-        match self.by_osd.as_ref().and_then(|parent| parent.read_at(&mut chunk, start)) {
-            Some(()) => {}
-            None => ask(&mut chunk, start)?,
+        if self.by_osd.as_ref().and_then(|parent| parent.read_at(&mut chunk, start)).is_none() {
+            ask(&mut chunk, start)?;
         }
         let chunk: Arc<[u8]> = chunk.into();
         let mut kept = read();
