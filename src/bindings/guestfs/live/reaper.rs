@@ -6,7 +6,9 @@ use std::path::PathBuf;
 
 /// Waits for a line. The end of input without one means that zs is dead: then the appliance's qemu, which bears the mark
 /// on its kernel's command line, is killed; one that is about to start shows itself within two seconds. The mark comes by
-/// the environment: on our own command line it would be found there.
+/// the environment: on our own command line it would be found there. qemu makes a file in $TMPDIR for what is written to the
+/// appliance's own disk, and unlinks it when it has opened it: killed in between it would leave the file, so one that has none
+/// yet gets two seconds.
 const SCRIPT: &str = r#"
 trap '' HUP INT QUIT TERM PIPE
 read -r word && exit 0
@@ -17,9 +19,13 @@ while [ "$quiet" -lt 10 ] && [ "$n" -lt 100 ]; do
         line=
         { IFS= read -r line <"$process/cmdline"; } 2>/dev/null
         case $line in *"$ZS_MARK"*) ;; *) continue ;; esac
+        quiet=0
+        case $(ls -l "$process/fd" 2>/dev/null) in
+        *"/vl."*" (deleted)"*) ;;
+        *) [ "$n" -gt 10 ] || continue ;;
+        esac
         sockets=${line##*,path=} sockets=${sockets%%/guestfsd.sock*}
         case $sockets in /*/libguestfs??????) rm -rf "$sockets" ;; esac
-        quiet=0
         kill -s KILL "${process#/proc/}" 2>/dev/null
     done
     sleep 0.2

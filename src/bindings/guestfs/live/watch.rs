@@ -14,6 +14,9 @@ pub const PATIENCE: Duration = Duration::from_millis(1500);
 /// How long one call may take during rollback, which nobody can cancel. A launch under emulation takes ten seconds, and
 /// a cluster that does not answer is given up before.
 const ROLLBACK_LIMIT: Duration = Duration::from_secs(180);
+/// How long qemu may take until it can be killed without leaving anything.
+const OPENING: Duration = Duration::from_secs(1);
+
 /// How to find the qemu of an appliance: by what is on its kernel's command line, and on no other's.
 #[derive(Clone, Debug)]
 pub struct Qemu {
@@ -70,7 +73,7 @@ pub fn watched<T>(h: &Handle, qemu: &Qemu, w: &Watch, call: impl FnOnce() -> Res
                 h.user_cancel();
                 let since: Instant = *since.get_or_insert_with(Instant::now);
                 if is_over() || since.elapsed() >= w.patience {
-                    qemu.kill();
+                    qemu.kill(since.elapsed() < w.patience + OPENING);
                 }
             }
         });
@@ -104,11 +107,18 @@ impl Qemu {
         })
     }
 
-    /// It has nothing open that would have to be given back: the disk is ours.
-    pub fn kill(&self) {
-        if let Some(pid) = self.find() {
+    /// It has nothing open that would have to be given back: the disk is ours. But it makes a file for what is written to the
+    /// appliance's own disk, which lies in $TMPDIR until qemu has opened it: one that has none yet may be spared.
+    fn kill(&self, spare_the_young: bool) {
+        if let Some(pid) = self.find().filter(|pid| !spare_the_young || has_unlinked(*pid)) {
             // Our own child, not waited for while a call is in it: the number cannot be another's.
             let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
         }
     }
+}
+
+fn has_unlinked(pid: i32) -> bool {
+    let files = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+    let names = files.filter_map(|f| std::fs::read_link(f.path()).ok());
+    names.map(|n| n.to_string_lossy().into_owned()).any(|n| n.contains("/vl.") && n.ends_with(" (deleted)"))
 }
