@@ -10,10 +10,10 @@ use crate::host::gate::{Gate, Setup};
 use crate::host::report::{self, Failure};
 use crate::host::rights::Rights;
 use crate::host::scripts::Source;
-use crate::host::{Host, engine, limits, memory, values};
+use crate::host::{Host, engine, limits, memory, program, values};
 use crate::render::Look;
 use clap::CommandFactory;
-use rhai::{Dynamic, EvalAltResult, FnPtr, Scope};
+use rhai::{Dynamic, EvalAltResult, FnPtr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 
@@ -131,7 +131,7 @@ fn run_script(host: &Arc<Host>, source: &Source, is_eval: bool, verbose: bool) -
         f.call::<Dynamic>(&engine, &ast, ()).map(|_| ()).map_err(|e| report::failure(&e, &source.name, None).error)
     };
     let result = host.gate.run(&later, || {
-        engine.eval_ast_with_scope::<Dynamic>(&mut Scope::new(), &ast).map_err(|e| {
+        program::run(&engine, &ast).map_err(|e| {
             let error = report::failure(&e, &source.name, Some(&engine)).error;
             *crate::host::gate::lock(&last) = Some(e);
             error

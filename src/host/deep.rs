@@ -2,7 +2,8 @@
 //! without end: a chain of a million closures would end zs with it.
 //!
 //! Nothing tells when a value is put into another, so the variables in sight are looked at from time to time. A step of the
-//! interpreter adds a level at most, and the stack has room for those that come between two looks.
+//! interpreter adds a level at most, and the stack has room for those that come between two looks. Bytecode has no such steps:
+//! a safe point says how many levels there can be until the next one.
 
 use super::limits::{Limits, hint};
 use crate::error::Error;
@@ -41,10 +42,28 @@ pub fn count(nth: u64) {
     if !counts(nth) {
         return;
     }
-    STEPS.set(STEPS.get() + AT_ONCE);
+    add(AT_ONCE);
+}
+
+fn add(steps: u64) {
+    STEPS.set(STEPS.get() + steps);
     if is_due() {
         IS_TIME.store(true, Ordering::Relaxed);
     }
+}
+
+/// What a safe point asks for, where it adds so many levels at most. No script can write it.
+pub fn safe_point(levels: usize) -> String {
+    format!("{SAFE_POINT}{levels}")
+}
+
+const SAFE_POINT: &str = "safe point ";
+
+/// Whether a safe point asks.
+pub fn at_safe_point(name: &str) -> bool {
+    let Some(levels) = name.strip_prefix(SAFE_POINT) else { return false };
+    add(levels.parse().unwrap_or(1));
+    true
 }
 
 fn is_due() -> bool {

@@ -10,7 +10,7 @@ use crate::bindings::{NAMESPACES, ceph, guestfs, rbd, virsh};
 use crate::error::{Error, Result};
 use crate::helpers;
 use rhai::{AST, Dynamic, Engine, EvalAltResult, Module, ModuleResolver, OptimizationLevel, Position, Scope, Shared};
-use rhai::{EvalContext, NativeCallContext, Token};
+use rhai::{EvalContext, FnPtr, NativeCallContext, Token};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -49,6 +49,9 @@ pub fn build(host: &Arc<Host>) -> Engine {
         if index > 0 && !deep::is_time() {
             return Ok(None);
         }
+        if index == 0 && deep::at_safe_point(name) {
+            return if deep::is_time() { names.look(&ctx) } else { Ok(Some(Dynamic::UNIT)) };
+        }
         names.look_up(name, index, ctx)
     });
     refuse_denied(&mut engine, host.gate.rights());
@@ -85,10 +88,21 @@ struct Names {
 impl Names {
     #[cold]
     #[inline(never)]
+    fn look(&self, ctx: &EvalContext) -> RhaiResultOf<Option<Dynamic>> {
+        deep::look(ctx, &self.limits).map(|()| Some(Dynamic::UNIT))
+    }
+
+    #[cold]
+    #[inline(never)]
     fn look_up(&self, name: &str, index: usize, ctx: EvalContext) -> RhaiResultOf<Option<Dynamic>> {
         deep::look(&ctx, &self.limits)?;
-        let ours = self.handles.get(name).filter(|_| index == 0 && !ctx.scope().contains(name));
-        Ok(ours.cloned().map(Dynamic::into_read_only))
+        if index > 0 || ctx.scope().contains(name) {
+            return Ok(None);
+        }
+        let ours = self.handles.get(name).cloned().map(Dynamic::into_read_only);
+        // Bytecode knows the functions that are compiled with it only.
+        let is_function = || ctx.iter_namespaces().any(|m| m.iter_script_fn_info().any(|(.., f)| f.name == name));
+        Ok(ours.or_else(|| is_function().then(|| FnPtr::new(name).ok().map(Dynamic::from)).flatten()))
     }
 }
 

@@ -11,6 +11,7 @@ pub mod limits;
 pub mod memory;
 pub mod op;
 pub mod parallel;
+pub mod program;
 pub mod recover;
 pub mod registry;
 pub mod report;

@@ -106,7 +106,7 @@ fn tests_of(source: &Source) -> Result<Vec<String>, Failure> {
     Ok(names)
 }
 
-fn on_large_stack<T: Send>(f: impl FnOnce() -> T + Send) -> Result<T> {
+pub(super) fn on_large_stack<T: Send>(f: impl FnOnce() -> T + Send) -> Result<T> {
     std::thread::scope(|s| {
         let thread = std::thread::Builder::new().name("test".into()).stack_size(engine::STACK).spawn_scoped(s, f)?;
         thread.join().map_err(|_| Error::failed("the test's thread ended by a panic: this is a bug of zs").op("test"))

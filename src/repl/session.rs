@@ -15,7 +15,7 @@ use crate::host::op::Op;
 use crate::host::report::{self, Failure};
 use crate::host::scripts::Source;
 use crate::host::values::throw;
-use crate::host::{Host, memory, scripts};
+use crate::host::{Host, memory, program, scripts};
 use rhai::{AST, Dynamic, Engine, EvalAltResult, FnPtr, Position, Scope, Stmt};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -147,7 +147,7 @@ impl Session {
             Err(e) => return self.failed(&e, &source.name, &mark),
         };
         let later = |f: &FnPtr| call_later(&engine, &ast, f);
-        match transaction(&host, &later, || engine.eval_ast_with_scope::<Dynamic>(&mut Scope::new(), &ast)) {
+        match transaction(&host, &later, || program::run(&engine, &ast)) {
             Ok((value, done)) => {
                 self.keep(&source.name, done);
                 Outcome::Value(value)

@@ -5,8 +5,8 @@ use crate::config::Config;
 use crate::host::events::{Events, Verbosity};
 use crate::host::scripts::Source;
 use crate::host::testing::in_small_site;
-use crate::host::{engine, report};
-use rhai::{Dynamic, Map, Scope};
+use crate::host::{engine, program, report};
+use rhai::{Dynamic, Map};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ fn run(code: &str) -> Result<Dynamic, String> {
     let said =
         |e: &rhai::EvalAltResult| report::render(&report::failure(e, "example", Some(&engine)), Some(code), false);
     let ast = engine::compile(&engine, &source).map_err(|e| said(&e))?;
-    engine.eval_ast_with_scope::<Dynamic>(&mut Scope::new(), &ast).map_err(|e| said(&e))
+    program::run(&engine, &ast).map_err(|e| said(&e))
 }
 
 fn all() -> Vec<Entry> {
