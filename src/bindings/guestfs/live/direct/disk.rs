@@ -39,8 +39,8 @@ fn failed(what: &str, errno: i32) -> Error {
     }
 }
 
-fn written_by_others() -> Error {
-    Error::failed("somebody else has written to the disk since it was opened")
+fn others(have: &str) -> Error {
+    Error::failed(format!("somebody else {have} the disk since it was opened"))
         .hint("nothing of this edit was written; `rbd status` and `rbd lock ls` say who has it")
 }
 
@@ -104,7 +104,8 @@ impl Disk for Rbd {
         match std::mem::replace(&mut *lock, Lock::Lost) {
             Lock::Settled => {}
             Lock::Later(copyup) => copyup.make(&self.image, parts).map_err(|e| match e.0 {
-                libc::EEXIST | libc::EROFS => written_by_others(),
+                libc::EEXIST => others("has written to"),
+                libc::EROFS => others("has locked"),
                 errno => failed("write to", errno),
             })?,
             Lock::Lost => return Err(failed("write to", libc::EROFS)),

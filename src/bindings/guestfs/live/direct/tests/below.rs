@@ -157,6 +157,7 @@ fn osds_make_the_objects_of_a_fresh_clone() {
     let disk = made(live, &at, &held);
     let others = crate::bindings::ceph::tests::live("admin", None);
     let theirs = open(&others, &held);
-    disk.prepare(&parts[..1]).expect_err("locked");
+    let e = disk.prepare(&parts[..1]).expect_err("locked");
+    assert!(e.message.contains("somebody else has locked"), "{e}");
     drop(theirs);
 }
