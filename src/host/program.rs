@@ -140,47 +140,4 @@ fn expression(e: &mut Expr) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::Config;
-    use crate::host::engine;
-    use crate::host::events::{Events, Verbosity};
-    use crate::host::report;
-    use crate::host::scripts::Source;
-    use crate::host::testing::{in_small_site, on_large_stack};
-    use std::sync::Arc;
-
-    type Run = fn(&Engine, &AST) -> Result<Dynamic, Box<EvalAltResult>>;
-
-    /// Its value, or its error and the line of it: a column may be that of another part. And whether there is bytecode of it.
-    fn result(text: &str, run: Run) -> (String, bool) {
-        let events = Arc::new(Events::new(false, Verbosity::Quiet, false, false));
-        let source = Source { name: "script".into(), text: text.into(), dir: None };
-        let engine = in_small_site(&Config::default(), &source, &events).expect("a site");
-        let ast = engine::compile(&engine, &source).expect(text);
-        let what = match run(&engine, &ast) {
-            Ok(value) => format!("{value:?}"),
-            Err(e) => format!("{} {:?}", report::failure(&e, "script", Some(&engine)).error, e.position().line()),
-        };
-        (what, bytecode(&ast).is_some())
-    }
-
-    #[test]
-    fn bytecode_means_what_the_tree_means() {
-        let tree: Run = |engine, ast| engine.eval_ast_with_scope(&mut Scope::new(), ast);
-        let (mut scripts, mut differ) = (0, vec![]);
-        let all = || {
-            for text in include_str!("program/scripts.rhai").split("\n// ----\n") {
-                // What has no loop runs by its tree.
-                let text = format!("for n in 0..2 {{ n + 1; }} {text}");
-                let ((by_tree, _), (by_bytecode, is_there)) = (result(&text, tree), result(&text, run));
-                scripts += usize::from(is_there);
-                if by_tree != by_bytecode {
-                    differ.push(format!("{text}\n=> {by_bytecode}\nnot {by_tree}\n"));
-                }
-            }
-        };
-        on_large_stack(all).expect("a thread");
-        assert!(differ.is_empty() && scripts > 45, "{scripts} scripts have bytecode\n{}", differ.join("\n"));
-    }
-}
+mod tests;

@@ -118,7 +118,7 @@ fn in_the_middle_of_a_clone() {
     let _back = After(&site, BACK);
     let before = begin(&site);
     let clone = |away| {
-        site.sh(&stops(0.005, 2.0, away));
+        site.sh(&stops(0.02, 2.5, away));
         run(&["clone.rhai", "z-osd-2", "--ip", "192.168.6.78/24"], away)
     };
     went_on(clone(AWAY));

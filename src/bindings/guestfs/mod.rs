@@ -13,4 +13,4 @@ mod paths;
 pub mod script;
 pub mod sys;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
