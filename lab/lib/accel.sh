@@ -25,7 +25,7 @@ kvm_boots() {
     [ -n "$kernel" ] || return 0
     (
         ulimit -c 0
-        timeout -k 1 20 qemu-system-x86_64 -machine accel=kvm -cpu host -m 256 -nodefaults -display none -no-reboot \
+        timeout -k 1 10 qemu-system-x86_64 -machine accel=kvm -cpu host -m 256 -nodefaults -display none -no-reboot \
             -kernel "$kernel" -append "panic=-1 quiet" </dev/null
     ) >/dev/null 2>&1
 }
