@@ -49,9 +49,6 @@ pub fn build(host: &Arc<Host>) -> Engine {
         if index > 0 && !deep::is_time() {
             return Ok(None);
         }
-        if index == 0 && deep::at_safe_point(name) {
-            return if deep::is_time() { names.look(&ctx) } else { Ok(Some(Dynamic::UNIT)) };
-        }
         names.look_up(name, index, ctx)
     });
     refuse_denied(&mut engine, host.gate.rights());
@@ -88,14 +85,12 @@ struct Names {
 impl Names {
     #[cold]
     #[inline(never)]
-    fn look(&self, ctx: &EvalContext) -> RhaiResultOf<Option<Dynamic>> {
-        deep::look(ctx, &self.limits).map(|()| Some(Dynamic::UNIT))
-    }
-
-    #[cold]
-    #[inline(never)]
     fn look_up(&self, name: &str, index: usize, ctx: EvalContext) -> RhaiResultOf<Option<Dynamic>> {
+        let is_safe_point = index == 0 && deep::at_safe_point(name);
         deep::look(&ctx, &self.limits)?;
+        if is_safe_point {
+            return Ok(Some(Dynamic::UNIT));
+        }
         if index > 0 || ctx.scope().contains(name) {
             return Ok(None);
         }

@@ -13,7 +13,8 @@ use rhai::{Module, Namespace, Position, Scope, Stmt, StmtBlock};
 
 /// Runs what was compiled, in a scope of its own.
 pub fn run(engine: &Engine, ast: &AST) -> Result<Dynamic, Box<EvalAltResult>> {
-    match bytecode(ast).filter(|_| engine.max_operations() == 0) {
+    let has_all_steps = engine.max_operations() == 0;
+    match has_all_steps.then(|| bytecode(ast)).flatten() {
         None => engine.eval_ast_with_scope(&mut Scope::new(), ast),
         Some(program) => {
             let mut global = engine.new_global_runtime_state();
@@ -53,11 +54,22 @@ fn differs(node: &ASTNode) -> bool {
 /// How many of the nodes in these statements are such.
 fn find<'a>(all: impl IntoIterator<Item = &'a Stmt>, mut is_such: impl FnMut(&ASTNode) -> bool) -> usize {
     let mut found = 0;
-    let mut path = Vec::new();
     for s in all {
-        path.clear();
-        s.walk(&mut path, &mut |path: &[ASTNode]| {
-            found += usize::from(path.last().is_some_and(&mut is_such));
+        s.walk(&mut Vec::new(), &mut |path: &[ASTNode]| {
+            found += see(path, &mut is_such);
+            true
+        });
+    }
+    found
+}
+
+fn see(path: &[ASTNode], is_such: &mut dyn FnMut(&ASTNode) -> bool) -> usize {
+    let Some(node) = path.last() else { return 0 };
+    let mut found = usize::from(is_such(node));
+    // What a loop is left with: Rhai's walk passes it by.
+    if let ASTNode::Stmt(Stmt::BreakLoop(Some(value), ..)) = node {
+        value.walk(&mut Vec::new(), &mut |path: &[ASTNode]| {
+            found += see(path, is_such);
             true
         });
     }
